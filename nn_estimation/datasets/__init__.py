@@ -1,0 +1,1 @@
+"""Importers: one public data set a file, each to rosbag2."""

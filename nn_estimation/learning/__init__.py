@@ -1,0 +1,1 @@
+"""Offline training shared by the wings: trainer, search, export. Needs torch."""

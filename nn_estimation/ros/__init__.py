@@ -1,0 +1,1 @@
+"""What the nodes share: managed node, diagnostics, bag player and recorder. Needs rclpy."""

@@ -1,0 +1,1 @@
+"""UWB wing: range and TDoA bias correction, outlier gate, localization."""

@@ -1,0 +1,16 @@
+"""Fixtures every test may use."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+DATA = Path(os.environ.get("NN_ESTIMATION_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
+
+
+@pytest.fixture(scope="session")
+def data_root() -> Path:
+    """The public recordings; see docs/data.md for where they come from."""
+    if not DATA.is_dir():
+        pytest.skip(f"no public recordings at {DATA}: set NN_ESTIMATION_DATA to their folder")
+    return DATA
