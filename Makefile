@@ -3,7 +3,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-JAZZY_PYTHON ?= $(shell python3.12 -c "import sys; print(sys.executable)" 2>/dev/null)
+JAZZY_PYTHON ?= $(shell for p in python3.12 $(HOME)/.pyenv/versions/3.12*/bin/python3.12; do \
+	$$p -c "import sys; print(sys.executable)" 2>/dev/null && break; done)
 JAZZY := .venv-jazzy
 
 .PHONY: demo test test-fast test-jazzy clean
