@@ -52,7 +52,7 @@ class InMemory:
                 yield _map(lambda t, i=start: t[i : i + batch_size], self.tensors)  # type: ignore[misc]
             return
         for index in torch.randperm(self.size, generator=generator).split(batch_size):
-            yield _map(lambda t, i=index: t.index_select(0, i.to(t.device)), self.tensors)  # type: ignore[misc]
+            yield take(self.tensors, index)
 
     def to(self, device: torch.device) -> InMemory:
         """The same samples on `device`; itself where they are there already."""
@@ -168,6 +168,11 @@ def length(batch: Batch) -> int:
     return next(iter(lengths.values()))
 
 
+def take(batch: Batch, index: Tensor) -> Batch:
+    """The samples at `index` (int64)."""
+    return _map(lambda t: t.index_select(0, index.to(t.device)), batch)
+
+
 def to_device(batch: Batch, device: torch.device) -> Batch:
     """The batch on `device`, without a copy where it is there already."""
     return _map(lambda t: t.to(device), batch)
@@ -209,8 +214,7 @@ def _join(pieces: Sequence[Batch]) -> Batch:
 def _shuffled(batch: Batch, generator: torch.Generator | None) -> Batch:
     if generator is None:
         return batch
-    order = torch.randperm(length(batch), generator=generator)
-    return _map(lambda t: t.index_select(0, order), batch)
+    return take(batch, torch.randperm(length(batch), generator=generator))
 
 
 def _split(batch: Batch, count: int, batch_size: int) -> Iterator[Batch]:
