@@ -219,7 +219,7 @@ def _planar_z(entry: Any) -> float | None:
 def _entry(position: np.ndarray, rotation: np.ndarray) -> dict[str, Any]:
     entry: dict[str, Any] = {"position": [float(x) for x in position]}
     if np.allclose(rotation[2], (0.0, 0.0, 1.0), atol=1e-12):
-        yaw = math.degrees(math.atan2(rotation[1, 0], rotation[0, 0]))
+        yaw = round(math.degrees(math.atan2(rotation[1, 0], rotation[0, 0])), 9)
         if yaw:
             entry["yaw_deg"] = yaw
     else:

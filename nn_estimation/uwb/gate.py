@@ -1,0 +1,64 @@
+"""The outlier gate: which ranges a moving body can have produced."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from numba import njit
+
+# What became of a range.
+ACCEPTED = 0
+REJECTED_KINEMATIC = 1  # further from the prediction than the body can have moved
+REJECTED_CHI2 = 2  # improbable under the predicted variance
+INVALID = 3  # not a finite number, or a negative distance
+NO_GEOMETRY = 4  # no pose to correct at yet: corrected by the affine calibration at the measured range
+STATUS_NAMES = ("accepted", "rejected_kinematic", "rejected_chi2", "invalid", "no_geometry")
+
+
+@dataclass(frozen=True, slots=True)
+class GateParams:
+    """Zhao et al. 2021, section IV-B: the kinematic bound, then a chi-square test."""
+
+    max_speed: float = 3.0  # [m/s]
+    max_acceleration: float = 8.0  # [m/s^2]
+    noise_sigmas: float = 4.0  # range noise allowed on top of the kinematic bound
+    chi2_sigmas: float = 4.0  # sqrt of the chi-square threshold of one range
+    reopen_after: float = 1.0  # [s] of mostly rejected ranges before the track is given up
+    settled_yaw: float = 0.17  # [rad] standard deviation above which nothing is gated: see GateState
+
+
+@njit(cache=True)
+def kinematic_bound(dt, sigma, max_speed, max_acceleration, noise_sigmas):  # type: ignore[no-untyped-def]
+    """[m] Largest innovation a body can cause in dt: v dt + a dt^2 / 2 (Zhao et al. 2021), plus noise."""
+    return max_speed * dt + 0.5 * max_acceleration * dt * dt + noise_sigmas * sigma
+
+
+class GateState:
+    """Whether the gate is shut, and when to give the track up.
+
+    A gate that shuts before the heading has converged rejects exactly the ranges that would correct it, so it
+    stays open until the heading is settled; and once most ranges of `reopen_after` were rejected it is the
+    track that is wrong, not they.
+    """
+
+    def __init__(self, params: GateParams) -> None:
+        self.params = params
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the track: the gate is open."""
+        self._rejecting_since = math.nan
+
+    def shut(self, yaw_std: float) -> bool:
+        """Whether ranges are gated, given the standard deviation of the heading [rad]."""
+        return yaw_std < self.params.settled_yaw
+
+    def lost(self, stamp: float, accepted: int, rejected: int) -> bool:
+        """Take in one epoch; True where most ranges have been rejected for `reopen_after`."""
+        if rejected <= accepted:
+            self._rejecting_since = math.nan
+            return False
+        if math.isnan(self._rejecting_since):
+            self._rejecting_since = stamp
+        return stamp - self._rejecting_since > self.params.reopen_after
