@@ -4,6 +4,11 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# Speed is measured in benchmarks/; a busy machine must not fail a property.
+settings.register_profile("nn_estimation", deadline=None)
+settings.load_profile("nn_estimation")
 
 DATA = Path(os.environ.get("NN_ESTIMATION_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
 

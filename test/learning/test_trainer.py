@@ -1,11 +1,10 @@
 # ruff: noqa: E402
 import itertools
 import math
-import os
 import signal
 import subprocess
 import sys
-import textwrap
+import time
 from pathlib import Path
 
 import pytest
@@ -17,7 +16,7 @@ from nn_estimation.learning.batches import Batch, Stream
 from nn_estimation.learning.checkpoint import CheckpointError
 from nn_estimation.learning.config import ConfigError, TrainConfig
 from nn_estimation.learning.losses import squared
-from nn_estimation.learning.trainer import CHECKPOINT, Trainer, TrainingError, reproducible
+from nn_estimation.learning.trainer import CHECKPOINT, Loss, Trainer, TrainingError, reproducible
 
 
 def squared_error(module: nn.Module, batch: Batch) -> Tensor:
@@ -118,7 +117,7 @@ def test_resumed_training_equals_uninterrupted_training_bit_for_bit(tmp_path, op
     whole = network()
     expected = Trainer(whole, squared_error, config).fit(train, valid)
 
-    class Interrupted(Exception):
+    class StopHereError(Exception):
         pass
 
     steps = 0
@@ -127,11 +126,11 @@ def test_resumed_training_equals_uninterrupted_training_bit_for_bit(tmp_path, op
         nonlocal steps
         steps += module.training
         if steps == 35:  # ten steps an epoch
-            raise Interrupted
+            raise StopHereError
         return squared_error(module, batch)
 
     resumed = network()
-    with pytest.raises(Interrupted):
+    with pytest.raises(StopHereError):
         Trainer(resumed, stops_in_epoch_3, config, checkpoint_dir=tmp_path).fit(train, valid)
     fresh = network(seed=77)
     history = Trainer(fresh, squared_error, config, checkpoint_dir=tmp_path).fit(train, valid, resume=True)
@@ -142,44 +141,44 @@ def test_resumed_training_equals_uninterrupted_training_bit_for_bit(tmp_path, op
     assert history.best_epoch == expected.best_epoch
 
 
+def small_training(directory: Path, loss: Loss) -> Tensor:
+    """Four steps an epoch for eight epochs, resumed where there is a checkpoint."""
+    module = network()
+    config = TrainConfig(8, 16)
+    Trainer(module, loss, config, checkpoint_dir=directory).fit(linear_data(64), resume=True)
+    return weights(module)
+
+
+def train_slowly(directory: str) -> None:
+    """What the interrupted process runs: a step, a line on stdout, a pause."""
+
+    def slow_loss(module: nn.Module, batch: Batch) -> Tensor:
+        print("step", flush=True)
+        time.sleep(0.05)
+        return squared_error(module, batch)
+
+    small_training(Path(directory), slow_loss)
+
+
 def test_ctrl_c_leaves_a_checkpoint_that_resumes_to_the_same_weights(tmp_path: Path) -> None:
-    program = textwrap.dedent(
-        """
-        import sys, time, torch
-        from torch import nn
-        from nn_estimation.learning.config import TrainConfig
-        from nn_estimation.learning.trainer import Trainer, reproducible
-        directory, patient = sys.argv[1], sys.argv[2] == "slow"
-        with reproducible(0):
-            module = nn.Sequential(nn.Linear(2, 8), nn.Tanh(), nn.Dropout(0.3), nn.Linear(8, 1))
-            x = torch.randn(64, 2)
-        def loss(module, batch):
-            if patient:
-                print("step", flush=True)
-                time.sleep(0.02)
-            return (module(batch[0])[:, 0] - batch[0][:, 1]).square()
-        trainer = Trainer(module, loss, TrainConfig(8, 16), checkpoint_dir=directory)
-        trainer.fit((x,), resume=True)
-        print("weights", [p.tolist() for p in module.parameters()])
-        """
+    program = f"import test_trainer; test_trainer.train_slowly({str(tmp_path / 'interrupted')!r})"
+    process = subprocess.Popen(
+        [sys.executable, "-c", program],
+        cwd=Path(__file__).parent,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
-
-    def start(directory: Path, pace: str) -> subprocess.Popen:
-        command = [sys.executable, "-c", program, str(directory), pace]
-        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-    interrupted = start(tmp_path / "a", "slow")
-    assert interrupted.stdout is not None
-    for _ in range(14):
-        interrupted.stdout.readline()
-    os.kill(interrupted.pid, signal.SIGINT)
-    _, errors = interrupted.communicate(timeout=60)
+    assert process.stdout is not None
+    for _ in range(10):
+        process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
     assert "KeyboardInterrupt" in errors
-    saved = torch.load(tmp_path / "a" / CHECKPOINT, weights_only=True)
-    assert 1 <= saved["epoch"] < 8
-    resumed, _ = start(tmp_path / "a", "fast").communicate(timeout=60)
-    whole, _ = start(tmp_path / "b", "fast").communicate(timeout=60)
-    assert resumed == whole and "weights" in whole
+    saved = torch.load(tmp_path / "interrupted" / CHECKPOINT, weights_only=True)
+    assert 2 <= saved["epoch"] < 8
+    resumed = small_training(tmp_path / "interrupted", squared_error)
+    assert torch.equal(resumed, small_training(tmp_path / "whole", squared_error))
 
 
 def test_a_damaged_checkpoint_is_refused(tmp_path: Path) -> None:
