@@ -8,7 +8,8 @@ from typing import Any
 
 from torch import nn, optim
 
-from nn_estimation.learning.config import ConfigError, TrainConfig
+from nn_estimation.configuration import ConfigError
+from nn_estimation.learning.config import TrainConfig
 
 
 def penalised(module: nn.Module, config: TrainConfig) -> list[nn.Parameter]:

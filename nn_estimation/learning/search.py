@@ -15,8 +15,9 @@ from sklearn.model_selection import GroupKFold, KFold, ParameterGrid
 from torch import nn
 from tqdm import tqdm
 
+from nn_estimation.configuration import ConfigError
 from nn_estimation.learning.batches import Batch, length, take
-from nn_estimation.learning.config import ConfigError, TrainConfig
+from nn_estimation.learning.config import TrainConfig
 from nn_estimation.learning.trainer import Loss, Trainer, TrainingError, reproducible
 
 Fold: TypeAlias = tuple[np.ndarray, np.ndarray]

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from nn_estimation.configuration import ConfigError
 from nn_estimation.learning.batches import (
     Batch,
     Data,
@@ -27,7 +28,7 @@ from nn_estimation.learning.batches import (
     to_device,
 )
 from nn_estimation.learning.checkpoint import check_same_run, read_checkpoint, write_checkpoint
-from nn_estimation.learning.config import ConfigError, TrainConfig
+from nn_estimation.learning.config import TrainConfig
 from nn_estimation.learning.schedules import Schedule, add_l1_gradient, make_optimizer, penalised
 
 Loss: TypeAlias = Callable[[nn.Module, Batch], Tensor]

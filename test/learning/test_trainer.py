@@ -12,9 +12,10 @@ import pytest
 torch = pytest.importorskip("torch", reason="training needs torch")
 from torch import Tensor, nn
 
+from nn_estimation.configuration import ConfigError
 from nn_estimation.learning.batches import Batch, Stream
 from nn_estimation.learning.checkpoint import CheckpointError
-from nn_estimation.learning.config import ConfigError, TrainConfig
+from nn_estimation.learning.config import TrainConfig
 from nn_estimation.learning.losses import squared
 from nn_estimation.learning.trainer import CHECKPOINT, Loss, Trainer, TrainingError, reproducible
 

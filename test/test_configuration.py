@@ -4,7 +4,8 @@ from typing import Literal
 
 import pytest
 
-from nn_estimation.learning.config import ConfigError, TrainConfig, from_mapping, from_yaml
+from nn_estimation.configuration import ConfigError, from_mapping, from_yaml
+from nn_estimation.learning.config import TrainConfig
 
 
 @dataclass(frozen=True)
