@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from pathlib import Path
 
 import onnx
@@ -14,6 +15,7 @@ from nn_estimation.contract import ModelError
 MAX_BYTES = 64 << 20
 MAX_NODES = 20_000
 MAX_MESSAGES = 1_000_000  # of protobuf, counted while walking
+MAX_ELEMENTS = 1 << 24  # of one tensor, as far as its shape is fixed
 MAX_DEPTH = 24  # of protobuf messages in each other: three bodies of If or Loop, or so
 DOMAINS = ("", "ai.onnx")
 
@@ -47,8 +49,8 @@ def parse_model(content: bytes, source: str) -> onnx.ModelProto:
     """The ONNX model in `content`, made sure to be self-contained and of bounded size.
 
     Raises:
-        ModelError: no ONNX, truncated, nested too deeply, too many nodes, tensors kept in other files,
-            operators or functions outside the standard, or what the checker of onnx refuses.
+        ModelError: no ONNX, truncated, nested too deeply, too many nodes, too large or kept in other files
+            (tensors), operators or functions outside the standard, or what the checker of onnx refuses.
     """
     model = onnx.ModelProto()
     try:
@@ -65,9 +67,23 @@ def parse_model(content: bytes, source: str) -> onnx.ModelProto:
         names = ", ".join(sorted({function.name for function in model.functions}))
         raise ModelError(f"{source} defines functions of its own ({names}): export it with functions inlined")
     try:
-        onnx.checker.check_model(model, full_check=True)
-    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        onnx.checker.check_model(model)
+        inferred = onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
+    # Damaged names and types come back as ValueError, failures inside the checks as RuntimeError.
+    except (
+        onnx.checker.ValidationError,
+        onnx.shape_inference.InferenceError,
+        RuntimeError,
+        ValueError,
+    ) as error:
         raise ModelError(f"{source} is not valid ONNX: {_first_line(error)}. Export it again") from error
+    for value in inferred.graph.value_info:
+        sizes = [dim.dim_value for dim in value.type.tensor_type.shape.dim if dim.HasField("dim_value")]
+        if math.prod(sizes) > MAX_ELEMENTS:
+            shape = " x ".join(map(str, sizes))
+            raise ModelError(
+                f"{source} computes the tensor {value.name} of {shape} elements: too large to run"
+            )
     return model
 
 
