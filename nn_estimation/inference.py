@@ -48,7 +48,7 @@ class Model:
         cls,
         path: str | Path,
         *,
-        task: str,
+        task: str | None = None,
         provider: str = "auto",
         sha256: str | None = None,
         sizes: Mapping[str, int] | None = None,
@@ -57,7 +57,7 @@ class Model:
 
         Args:
             path: of the .onnx file.
-            task: what the contract must say.
+            task: what the contract must say; None takes any.
             provider: cpu, cuda, tensorrt, or auto for the one that runs this model fastest here.
             sha256: refuse any other file, hexadecimal.
             sizes: typical lengths of the symbolic dimensions, for timing and warming up; default 1.
@@ -69,7 +69,7 @@ class Model:
         content, digest = read_model_file(path, sha256)
         model = parse_model(content, str(path))
         contract = read_contract(model, str(path))
-        if contract.task != task:
+        if task is not None and contract.task != task:
             raise ModelError(
                 f"{path} is a model for the task {contract.task!r}, {task!r} is needed: choose another file"
             )
