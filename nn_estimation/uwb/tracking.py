@@ -192,7 +192,9 @@ def gate_links(  # type: ignore[no-untyped-def]
     for n in range(tag.shape[0]):
         if status[n] == INVALID:
             continue
-        link_jacobian(p, R, mask, anchors, levers, R_body_tag, tag[n], anchor_a[n], anchor_b[n], gradient[n], H)
+        link_jacobian(
+            p, R, mask, anchors, levers, R_body_tag, tag[n], anchor_a[n], anchor_b[n], gradient[n], H
+        )
         innovation = _innovation(measured[n], geometry[n], geometry[n], bias[n], gradient[n])
         S = innovation_variance(P, H) + variance[n] + extra_variance
         ratio[n] = innovation * innovation / (gate[3] * gate[3] * S)
@@ -231,7 +233,9 @@ def update_links(  # type: ignore[no-untyped-def]
             tag[n : n + 1], anchor_a[n : n + 1], anchor_b[n : n + 1], now,
         )  # fmt: skip
         innovation = _innovation(measured[n], now[0], geometry[n], bias[n], gradient[n])
-        link_jacobian(p, R, mask, anchors, levers, R_body_tag, tag[n], anchor_a[n], anchor_b[n], gradient[n], H)
+        link_jacobian(
+            p, R, mask, anchors, levers, R_body_tag, tag[n], anchor_a[n], anchor_b[n], gradient[n], H
+        )
         noise = variance[n] + extra_variance
         ratio2 = innovation * innovation / (robust_scale * robust_scale * (innovation_variance(P, H) + noise))
         weight = 1.0 / (1.0 + ratio2) ** 2

@@ -1,0 +1,267 @@
+"""rosbag2 in and out: MCAP and sqlite3, streaming, through the rosbags library."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Collection, Iterator, Mapping
+from functools import lru_cache
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from rosbags.interfaces import Connection, MessageDefinitionFormat
+from rosbags.rosbag2 import Reader, ReaderError, StoragePlugin, Writer, WriterError
+from rosbags.typesys import Stores, get_types_from_idl, get_types_from_msg, get_typestore
+from rosbags.typesys.store import Typestore
+
+from nn_estimation.salvage import Salvage, SalvageError
+
+_LOG = logging.getLogger(__name__)
+_STORAGE = {"mcap": StoragePlugin.MCAP, "sqlite3": StoragePlugin.SQLITE3}
+_SUFFIXES = {".mcap": "mcap", ".db3": "sqlite3"}
+
+
+class BagError(ValueError):
+    """A bag that cannot be read or written; the message names it."""
+
+
+class BagReader:
+    """A rosbag2 folder, or one of its .mcap or .db3 files, message by message.
+
+    A bag whose recording was cut off (no metadata.yaml, no index, half a chunk) is read up to the damage; `damage`
+    says what is wrong and a warning is logged.
+
+    Args:
+        path: of the folder or the file.
+        remap: topic in the bag -> name it is given here.
+
+    Raises:
+        BagError: nothing there, no bag, or nothing readable in it.
+    """
+
+    def __init__(self, path: str | Path, remap: Mapping[str, str] | None = None) -> None:
+        self.path = Path(path)
+        self.damage: str | None = None
+        self._remap = {_plain(a): _plain(b) for a, b in (remap or {}).items()}
+        if not self.path.exists():
+            raise BagError(f"no bag at {self.path}")
+        files = _storage_files(self.path)
+        self.storage = _SUFFIXES[files[0].suffix]
+        self._reader: Reader | Salvage = self._open(files)
+        connections = self._reader.connections
+        self._names = {c.id: self._renamed(c.topic) for c in connections}
+        if missing := set(self._remap) - {_plain(c.topic) for c in connections}:
+            self.close()
+            known = ", ".join(sorted(_plain(c.topic) for c in connections))
+            raise BagError(f"{self.path} has no topic {', '.join(sorted(missing))} to remap; it has {known}")
+        self.topics = {self._names[c.id]: c.msgtype for c in connections}
+        self.counts = {topic: 0 for topic in self.topics}
+        for connection in connections:
+            self.counts[self._names[connection.id]] += connection.msgcount
+        self.custom_data: dict[str, str] = {}
+        if isinstance(self._reader, Reader):
+            self.custom_data = dict(self._reader.storage.metadata.custom or {})
+        self.start = self._reader.start_time * 1e-9 if self._reader.message_count else 0.0
+        self.end = self._reader.end_time * 1e-9 if self._reader.message_count else 0.0
+
+    def _open(self, files: list[Path]) -> Reader | Salvage:
+        wanted = self.path
+        if self.path.is_dir() and not (self.path / "metadata.yaml").exists():
+            self._warn("metadata.yaml is missing: the recording was not finished")
+            if len(files) > 1:
+                return self._salvage(files)
+            wanted = files[0]
+        reader = Reader(wanted)
+        try:
+            reader.open()
+        except (ReaderError, OSError, EOFError, ValueError, TypeError, KeyError, IndexError) as error:
+            self._warn(str(error) or type(error).__name__)
+            return self._salvage(files)
+        except Exception as error:  # struct.error, apsw and zstd errors have no common base
+            self._warn(f"{type(error).__name__}: {error}")
+            return self._salvage(files)
+        return reader
+
+    def _salvage(self, files: list[Path]) -> Salvage:
+        try:
+            return Salvage(files)
+        except SalvageError as error:
+            raise BagError(f"{self.path} is not a readable bag: {error}") from error
+
+    def _warn(self, damage: str) -> None:
+        self.damage = damage
+        _LOG.warning("%s is damaged (%s): it is read up to the damage", self.path, damage)
+
+    def _renamed(self, topic: str) -> str:
+        return self._remap.get(_plain(topic), _plain(topic))
+
+    def raw(self, topics: Collection[str] | None = None) -> Iterator[tuple[str, int, bytes]]:
+        """(topic, log time [ns], CDR bytes) in log order; only of `topics` if given.
+
+        Topics have no leading slash.
+        """
+        for connection, stamp, data in self._connections_of(topics):
+            yield self._names[connection.id], stamp, data
+
+    def messages(self, topics: Collection[str] | None = None) -> Iterator[tuple[str, int, Any]]:
+        """(topic, log time [ns], message) in log order, types taken from the bag's own schema.
+
+        Raises:
+            BagError: a type that neither the bag nor ROS defines, or bytes that are no such message.
+        """
+        store = get_typestore(Stores.ROS2_KILTED)
+        for connection in self._reader.connections:
+            _register(store, connection)
+        for connection, stamp, data in self._connections_of(topics):
+            try:
+                message = store.deserialize_cdr(data, connection.msgtype)
+            except KeyError as error:
+                raise BagError(
+                    f"{self.path}: the type {connection.msgtype} of {connection.topic} is not in the bag"
+                ) from error
+            except Exception as error:
+                raise BagError(
+                    f"{self.path}: bad {connection.msgtype} on {connection.topic}: {error}"
+                ) from error
+            yield self._names[connection.id], stamp, message
+
+    def _connections_of(self, topics: Collection[str] | None) -> Iterator[tuple[Connection, int, bytes]]:
+        wanted = None if topics is None else {_plain(topic) for topic in topics}
+        chosen = [c for c in self._reader.connections if wanted is None or self._names[c.id] in wanted]
+        if not chosen:
+            return
+        try:
+            yield from self._reader.messages(chosen)
+        except (ReaderError, SalvageError, EOFError, OSError) as error:
+            self._warn(str(error))
+        except Exception as error:  # struct.error, apsw and zstd errors have no common base
+            if type(error).__module__.split(".")[0] not in (
+                "struct",
+                "apsw",
+                "backports",
+                "compression",
+                "lz4",
+            ):
+                raise
+            self._warn(f"{type(error).__name__}: {error}")
+
+    def close(self) -> None:
+        """Close the files."""
+        self._reader.close()
+
+    def __enter__(self) -> BagReader:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class BagWriter:
+    """A new rosbag2 folder; a context manager, finished on exit.
+
+    Args:
+        path: of the folder; made with its parents, must not exist.
+        storage: mcap or sqlite3.
+        custom_data: into the metadata.
+
+    Raises:
+        BagError: the folder exists or cannot be made, or the storage is unknown.
+    """
+
+    def __init__(
+        self, path: str | Path, *, storage: str = "mcap", custom_data: Mapping[str, str] | None = None
+    ) -> None:
+        self.path = Path(path)
+        if storage not in _STORAGE:
+            raise BagError(f"unknown storage {storage}: use mcap or sqlite3")
+        if self.path.exists():
+            raise BagError(f"{self.path} exists already: remove it or choose another name")
+        self._connections: dict[str, Connection] = {}
+        self._types: dict[str, str] = {}
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._writer = Writer(self.path, version=9, storage_plugin=_STORAGE[storage])
+            for key, value in (custom_data or {}).items():
+                self._writer.set_custom_data(key, value)
+            self._writer.open()
+        except (WriterError, OSError) as error:
+            raise BagError(f"cannot write a bag to {self.path}: {error}") from error
+
+    def write(self, topic: str, msgtype: str, stamp_ns: int, cdr: bytes) -> None:
+        """Append a message; the topic is created on first use.
+
+        Args:
+            topic: with or without leading slash; stored with one.
+            msgtype: such as sensor_msgs/msg/Range.
+            stamp_ns: log time [ns].
+            cdr: serialised message with its 4 byte header.
+
+        Raises:
+            BagError: a type ROS does not define, or another than the topic had before.
+        """
+        connection = self._connections.get(topic)
+        if connection is None:
+            try:
+                connection = self._writer.add_connection(
+                    "/" + _plain(topic), msgtype, typestore=get_typestore(Stores.ROS2_KILTED)
+                )
+            except Exception as error:
+                raise BagError(f"cannot record {topic} of type {msgtype}: {error}") from error
+            self._connections[topic] = connection
+        elif connection.msgtype != msgtype:
+            raise BagError(f"{topic} is recorded as {connection.msgtype}, not as {msgtype}")
+        self._writer.write(connection, stamp_ns, cdr)
+
+    def add_topic(self, topic: str, msgtype: str, definition: str) -> None:
+        """Announce a topic of a type that ROS does not define, with its .msg text."""
+        self._connections[topic] = self._writer.add_connection(
+            "/" + _plain(topic), msgtype, msgdef=definition, rihs01=""
+        )
+
+    def close(self) -> None:
+        """Write the index and metadata.yaml."""
+        self._writer.close()
+
+    def __enter__(self) -> BagWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+        if kind is not None and issubclass(kind, Exception):
+            shutil.rmtree(self.path, ignore_errors=True)
+
+
+def _plain(topic: str) -> str:
+    return topic.lstrip("/")
+
+
+def _storage_files(path: Path) -> list[Path]:
+    if path.is_file():
+        if path.suffix not in _SUFFIXES:
+            raise BagError(f"{path} is no bag: expected a rosbag2 folder, a .mcap or a .db3 file")
+        return [path]
+    for suffix in _SUFFIXES:
+        if files := sorted(path.glob(f"*{suffix}")):
+            return files
+    if any(path.glob("*.zstd")):
+        raise BagError(f"{path} is compressed as files: run `ros2 bag convert` on it first")
+    raise BagError(f"{path} is no bag: it holds no .mcap and no .db3 file")
+
+
+def _register(store: Typestore, connection: Connection) -> None:
+    definition = connection.msgdef
+    if connection.msgtype in store.fielddefs or definition.format == MessageDefinitionFormat.NONE:
+        return
+    store.register(_types_of(definition.format, definition.data, connection.msgtype))
+
+
+@lru_cache
+def _types_of(style: MessageDefinitionFormat, text: str, name: str) -> Any:
+    return (
+        get_types_from_msg(text, name) if style == MessageDefinitionFormat.MSG else get_types_from_idl(text)
+    )

@@ -1,0 +1,117 @@
+"""A recording on its way into a bag: what every importer fills in and how it is written."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+import yaml
+
+from nn_estimation import __version__, cdr
+from nn_estimation.bags import BagWriter
+
+UNKNOWN = 1e6  # variance of what a truth does not know
+
+
+class DatasetError(ValueError):
+    """A folder that is not the data set it should be; the message names the file."""
+
+
+@dataclass
+class Recording:
+    """Messages of one recording, in any order, and what goes with them.
+
+    `events` holds (stamp [ns], order within the stamp, topic, type, CDR bytes).
+    """
+
+    name: str
+    source: str
+    licence: str
+    layout: str  # YAML
+    scored: dict[str, object] = field(default_factory=dict)
+    clock_offset: float | None = None  # [s] added to the truth's stamps
+    events: list[tuple[int, int, str, str, bytes]] = field(default_factory=list)
+
+    def add_range(self, topic: str, stamp: float, frame: str, value: float, variance: float = 0.0) -> None:
+        """A sensor_msgs/Range; value and variance [m, m^2]."""
+        ns = nanoseconds(stamp)
+        data = cdr.encode_range(cdr.RangeMessage(ns, frame, value, variance))
+        self.events.append((ns, 2, topic, cdr.RANGE, data))
+
+    def add_power(
+        self, topic: str, stamp: float, frame: str, rx: float, first_path: float, snr: float
+    ) -> None:
+        """Received power, first-path power [dBm] and SNR of a transmitter; NaN where not given."""
+        ns = nanoseconds(stamp)
+        data = cdr.encode_vector3(cdr.Vector3Message(ns, frame, rx, first_path, snr))
+        self.events.append((ns, 1, topic, cdr.VECTOR3, data))
+
+    def add_truth(self, stamps: np.ndarray, position: np.ndarray, quaternion: np.ndarray) -> None:
+        """Poses (N,) [s], (N, 3) [m], (N, 4) x, y, z, w; the velocities are flagged unknown."""
+        covariance = np.zeros(36)
+        unknown = np.zeros(36)
+        unknown[::7] = UNKNOWN
+        zero = np.zeros(3)
+        for stamp, p, q in zip(stamps, position, quaternion, strict=True):
+            ns = nanoseconds(stamp)
+            message = cdr.OdometryMessage(ns, "map", "base_link", p, q, covariance, zero, zero, unknown)
+            data = cdr.encode_odometry(message)
+            self.events.append((ns, 0, "ground_truth/odometry", cdr.ODOMETRY, data))
+
+    def write(self, directory: Path) -> Path:
+        """Write `directory`/name as rosbag2 MCAP.
+
+        Raises:
+            BagError: it exists already.
+        """
+        custom = {
+            "source": self.source,
+            "licence": self.licence,
+            "layout": self.layout,
+            "importer": f"nn_estimation {__version__}",
+        }
+        if self.scored:
+            custom["scored"] = yaml.safe_dump(self.scored)
+        if self.clock_offset is not None:
+            custom["clock_offset_s"] = f"{self.clock_offset:.4f}"
+        self.events.sort(key=lambda event: event[:2])
+        with BagWriter(directory / self.name, custom_data=custom) as bag:
+            for stamp, _, topic, msgtype, data in self.events:
+                bag.write(topic, msgtype, stamp, data)
+        return directory / self.name
+
+
+def nanoseconds(stamp: float) -> int:
+    """Stamp [s] -> [ns], on the microsecond grid that a double keeps exact for years."""
+    return round(stamp * 1e6) * 1000
+
+
+def yaw_quaternion(yaw: np.ndarray) -> np.ndarray:
+    """(N, 4) x, y, z, w of headings (N,) [rad]."""
+    half = np.asarray(yaw) / 2.0
+    return np.stack([np.zeros_like(half), np.zeros_like(half), np.sin(half), np.cos(half)], axis=-1)
+
+
+def open_text(path: Path) -> IO[str]:
+    """A text file, gzipped or not.
+
+    Raises:
+        DatasetError: cannot be opened.
+    """
+    try:
+        return gzip.open(path, "rt") if path.suffix == ".gz" else path.open()
+    except OSError as error:
+        raise DatasetError(f"cannot open {path}: {error}") from error
+
+
+def find(directory: Path, pattern: str) -> Iterator[tuple[str, Path]]:
+    """(name, path) of files `pattern`.csv or .csv.gz below a folder; the name is what `*` stands for."""
+    before, after = pattern.split("*")
+    for path in sorted(directory.rglob(pattern + ".csv*")):
+        stem = path.name.removesuffix(".gz").removesuffix(".csv")
+        if path.name.endswith((".csv", ".csv.gz")) and stem.endswith(after):
+            yield stem[len(before) : len(stem) - len(after)], path

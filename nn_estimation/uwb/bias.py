@@ -1,0 +1,241 @@
+"""Bias models: what a range is too long by, and how sure that is.
+
+One ONNX file holds all of them: raw, constant per link, affine per link and ridge live in the parameters of its
+contract, the network in its graph.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from nn_estimation.inference import Bound, Model, ModelError
+from nn_estimation.uwb.epochs import Epoch
+from nn_estimation.uwb.features import FeatureReader
+from nn_estimation.uwb.geometry import NO_ANCHOR
+from nn_estimation.uwb.layout import Layout
+from nn_estimation.uwb.ridge import Ridge
+
+METHODS = ("raw", "constant", "affine", "ridge", "network")
+REFERENCE_DISTANCE, DISTANCE_SCALE = 4.0, 2.0  # [m] bias = offset + slope (distance - 4) / 2
+DEFAULT_VARIANCE = 0.15**2  # [m^2] of a range no model says anything about
+FALLBACK_INFLATION = 2.0  # of the affine variance where it stands in for the network
+
+# Why the affine calibration stands in for the network.
+NETWORK, OUT_OF_RANGE, UNKNOWN_LINK, NO_POWER, NETWORK_FAILED = range(5)
+FALLBACK_NAMES = (
+    "network",
+    "out of the trained range",
+    "unknown link",
+    "no received power",
+    "network failed",
+)
+
+
+@dataclass(slots=True)
+class Bias:
+    """Predicted errors of N ranges."""
+
+    bias: np.ndarray  # (N,) [m] measured - true
+    variance: np.ndarray  # (N,) [m^2] of a corrected range
+    gradient: np.ndarray  # (N, 3) d bias / d(distance, azimuth_tag, elevation_tag) of anchor a
+    fallback: np.ndarray  # (N,) uint8, 0 where the model itself spoke
+
+
+class BiasModel(Protocol):
+    """Predicts from the geometry of the filter, never from the measured range."""
+
+    method: str
+    correlation_time: float
+
+    def predict(self, epoch: Epoch, geometry: np.ndarray) -> Bias:
+        """Errors of an epoch's ranges; geometry (N, 10) at the predicted pose."""
+
+    def calibrate(self, epoch: Epoch) -> tuple[np.ndarray, np.ndarray]:
+        """Bias and variance (N,) without a pose, by the calibration at the measured distance."""
+
+
+class LinkIndex:
+    """Names of links -> rows of the tables of a model.
+
+    Args:
+        links: `tag|anchor`, or `tag|anchorA-anchorB` for TDoA, in the order of the tables.
+        layout: gives the indices their names.
+    """
+
+    def __init__(self, links: list[str], layout: Layout) -> None:
+        rows = {name: row for row, name in enumerate(links)}
+        tags, anchors = [t.name for t in layout.tags], [a.name for a in layout.anchors]
+        size = len(anchors)
+        self._table = np.full((len(tags), size, size + 1), -1, dtype=np.int64)
+        for t, tag in enumerate(tags):
+            for a, first in enumerate(anchors):
+                self._table[t, a, NO_ANCHOR] = rows.get(link_name(tag, first), -1)
+                for b, second in enumerate(anchors):
+                    self._table[t, a, b] = rows.get(link_name(tag, first, second), -1)
+
+    def of(self, epoch: Epoch) -> np.ndarray:
+        """(N,) int64 rows, -1 for a link the model never saw."""
+        return self._table[epoch.tag, epoch.anchor_a, epoch.anchor_b]
+
+
+def link_name(tag: str, anchor_a: str, anchor_b: str | None = None) -> str:
+    """`tag|anchor`, or `tag|anchorA-anchorB`."""
+    return f"{tag}|{anchor_a}" if anchor_b is None else f"{tag}|{anchor_a}-{anchor_b}"
+
+
+class CalibratedBias:
+    """bias = offset + slope (d - 4) / 2 of each link: raw (zeros), constant and affine.
+
+    Args:
+        method: name of the row in a table.
+        table: `offset`, `slope`, `variance` per link, one more entry at the end for links never seen.
+        links: rows of the table.
+        correlation_time: [s] of the residuals.
+    """
+
+    def __init__(
+        self, method: str, table: Mapping[str, list[float]], links: LinkIndex, correlation_time: float
+    ) -> None:
+        self.method, self.correlation_time = method, correlation_time
+        self._links = links
+        self._offset = np.array(table["offset"], dtype=np.float64)
+        self._slope = np.array(table["slope"], dtype=np.float64)
+        self._variance = np.array(table["variance"], dtype=np.float64)
+
+    def predict(self, epoch: Epoch, geometry: np.ndarray) -> Bias:
+        """See `BiasModel`."""
+        link = self._links.of(epoch)
+        distance = np.where(np.isnan(geometry[:, 5]), geometry[:, 0], geometry[:, 5] - geometry[:, 0])
+        slope = self._slope[link]
+        gradient = np.zeros((len(link), 3))
+        gradient[:, 0] = slope / DISTANCE_SCALE * np.where(epoch.anchor_b == NO_ANCHOR, 1.0, -1.0)
+        bias = self._offset[link] + slope * (distance - REFERENCE_DISTANCE) / DISTANCE_SCALE
+        fallback = np.where(link < 0, UNKNOWN_LINK, NETWORK).astype(np.uint8)
+        return Bias(bias, self._variance[link], gradient, fallback)
+
+    def calibrate(self, epoch: Epoch) -> tuple[np.ndarray, np.ndarray]:
+        """See `BiasModel`."""
+        link = self._links.of(epoch)
+        slope = self._slope[link] / DISTANCE_SCALE
+        bias = (self._offset[link] + slope * (epoch.measured - REFERENCE_DISTANCE)) / (1.0 + slope)
+        return bias, self._variance[link]
+
+
+class LearnedBias:
+    """Shared by ridge and network: the range check on the features, and the affine fallback."""
+
+    method = "ridge"
+
+    def __init__(self, model: Model, links: LinkIndex, affine: CalibratedBias) -> None:
+        contract = model.contract
+        self.correlation_time = float(contract.parameters["correlation_time"][self.method])
+        self.features = FeatureReader(contract.features)
+        self._affine, self._links = affine, links
+        self._low, self._high = np.array(contract.valid_range, dtype=np.float64).T
+        self._inflation = float(contract.parameters.get("fallback_inflation", FALLBACK_INFLATION))
+
+    def _evaluate(self, features: np.ndarray, link: np.ndarray, out: Bias) -> None:
+        raise NotImplementedError
+
+    def predict(self, epoch: Epoch, geometry: np.ndarray) -> Bias:
+        """See `BiasModel`."""
+        features = self.features.read(geometry, epoch.power)
+        link = self._links.of(epoch)
+        absent = np.isnan(features).any(axis=1)
+        with np.errstate(invalid="ignore"):
+            outside = ((features < self._low) | (features > self._high)).any(axis=1)
+        reason = np.select([link < 0, absent, outside], [UNKNOWN_LINK, NO_POWER, OUT_OF_RANGE], NETWORK)
+        out = Bias(
+            np.empty(len(link)), np.empty(len(link)), np.empty((len(link), 3)), reason.astype(np.uint8)
+        )
+        usable = reason == NETWORK
+        if usable.any():
+            features[~usable] = 0.0
+            self._evaluate(features, link, out)
+            sound = np.isfinite(out.bias) & np.isfinite(out.gradient).all(axis=1) & (out.variance > 0)
+            out.fallback[usable & ~(sound & np.isfinite(out.variance))] = NETWORK_FAILED
+        stand_in = out.fallback != NETWORK
+        if stand_in.any():
+            affine = self._affine.predict(epoch, geometry)
+            out.bias[stand_in] = affine.bias[stand_in]
+            out.variance[stand_in] = affine.variance[stand_in] * self._inflation
+            out.gradient[stand_in] = affine.gradient[stand_in]
+        return out
+
+    def calibrate(self, epoch: Epoch) -> tuple[np.ndarray, np.ndarray]:
+        """See `BiasModel`."""
+        return self._affine.calibrate(epoch)
+
+
+class RidgeBias(LearnedBias):
+    """The additive model fitted by ridge regression."""
+
+    method = "ridge"
+
+    def __init__(self, model: Model, links: LinkIndex, affine: CalibratedBias) -> None:
+        super().__init__(model, links, affine)
+        self._ridge = Ridge.from_dict(model.contract.parameters["ridge"])
+
+    def _evaluate(self, features: np.ndarray, link: np.ndarray, out: Bias) -> None:
+        out.bias[:], out.gradient[:] = self._ridge.predict(features, link)
+        out.variance[:] = self._ridge.variance[link]
+
+
+class NetworkBias(LearnedBias):
+    """The network in the graph of the model, one call an epoch."""
+
+    method = "network"
+
+    def __init__(self, model: Model, links: LinkIndex, affine: CalibratedBias) -> None:
+        super().__init__(model, links, affine)
+        self._model = model
+        self._bound: dict[int, Bound] = {}
+
+    def _evaluate(self, features: np.ndarray, link: np.ndarray, out: Bias) -> None:
+        size = len(link)
+        bound = self._bound.get(size)
+        if bound is None:
+            shapes = {"features": (size, features.shape[1]), "link": (size,)}
+            bound = self._bound[size] = self._model.bind(shapes)
+        bound.inputs["features"][:] = features
+        bound.inputs["link"][:] = link
+        bound()
+        out.bias[:] = bound.outputs["bias"]
+        out.variance[:] = bound.outputs["variance"]
+        out.gradient[:] = bound.outputs["gradient"]
+
+
+def load_bias_models(model: Model, layout: Layout) -> dict[str, BiasModel]:
+    """The bias models of one file by method: raw, constant, affine, ridge, network.
+
+    Raises:
+        ModelError: parameters that do not fit together.
+    """
+    parameters = model.contract.parameters
+    links = LinkIndex(parameters["links"], layout)
+    models: dict[str, BiasModel] = {}
+    for method in ("raw", "constant", "affine"):
+        table = parameters[method]
+        lengths = {name: len(table[name]) for name in ("offset", "slope", "variance")}
+        if set(lengths.values()) != {len(parameters["links"]) + 1}:
+            raise ModelError(
+                f"{model.path}: table {method} has {lengths} entries for {len(parameters['links'])} links "
+                "and one for unknown ones; train the model again"
+            )
+        correlation_time = float(parameters["correlation_time"][method])
+        models[method] = CalibratedBias(method, table, links, correlation_time)
+    affine = models["affine"]
+    assert isinstance(affine, CalibratedBias)
+    models["ridge"] = RidgeBias(model, links, affine)
+    models["network"] = NetworkBias(model, links, affine)
+    return models
+
+
+def uncalibrated(layout: Layout) -> CalibratedBias:
+    """The raw ranges of a layout no model was trained for."""
+    table: dict[str, Any] = {"offset": [0.0], "slope": [0.0], "variance": [DEFAULT_VARIANCE]}
+    return CalibratedBias("raw", table, LinkIndex([], layout), 0.08)
