@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from nn_estimation.datasets.registry import Loader
 from nn_estimation.uwb.clock import estimate_offset
 from nn_estimation.uwb.layout import Anchor, Layout, Tag
 
-SOURCE = "LIAS planar UWB (Jiang et al., Efficient Planar Pose Estimation via UWB Measurements, ICRA 2023, arXiv 2209.06779)"
+SOURCE = "LIAS planar UWB: Jiang et al., Efficient Planar Pose Estimation via UWB Measurements, ICRA 2023"
 LICENCE = "MIT"
 # The rigid body's axes are turned against the trolley's by this angle, in all recordings (see docs/data.md).
 YAW_OF_RIGID_BODY = 0.128  # [rad]
@@ -76,7 +76,7 @@ def _rows(path: Path, columns: int) -> tuple[np.ndarray, np.ndarray]:
             if len(cells) <= columns or not cells[0][:1].isdigit():
                 continue
             try:
-                clock = datetime.strptime(cells[0], "%Y-%m-%d %H:%M:%S.%f").replace(tzinfo=timezone.utc)
+                clock = datetime.strptime(cells[0], "%Y-%m-%d %H:%M:%S.%f").replace(tzinfo=UTC)
                 rows.append([float(cell) if cell else np.nan for cell in cells[1 : columns + 1]])
             except ValueError:
                 continue

@@ -1,0 +1,141 @@
+"""The online algorithm: predict the pose, predict each range's bias there, gate, fuse, correct."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from nn_estimation.uwb.bias import FALLBACK_NAMES, BiasModel
+from nn_estimation.uwb.epochs import Epoch
+from nn_estimation.uwb.gate import ACCEPTED, INVALID, NO_GEOMETRY, STATUS_NAMES, GateParams
+from nn_estimation.uwb.geometry import link_geometry
+from nn_estimation.uwb.layout import Layout
+from nn_estimation.uwb.localization import Localization, LocalizationParams, PoseEstimate
+from nn_estimation.uwb.pose_source import PoseSource
+
+MAX_INFLATION = 100.0
+NO_POSE_INFLATION = 2.0  # of the variance of a range that was corrected without a pose
+
+
+@dataclass(frozen=True, slots=True)
+class EstimatorParams:
+    """What the estimator does besides the model."""
+
+    external_pose: bool = False  # geometry from a pose topic instead of the built-in localization
+    pose_timeout: float = 0.5  # [s] after which an external pose is too old
+    localization: LocalizationParams = field(default_factory=LocalizationParams)
+    gate: GateParams = field(default_factory=GateParams)
+
+
+@dataclass(slots=True)
+class Corrected:
+    """What came out of one epoch of N links."""
+
+    epoch: Epoch
+    corrected: np.ndarray  # (N,) [m]
+    variance: np.ndarray  # (N,) [m^2] of the corrected range
+    bias: np.ndarray  # (N,) [m] that was taken off
+    fallback: np.ndarray  # (N,) uint8, index into FALLBACK_NAMES
+    status: np.ndarray  # (N,) uint8, index into STATUS_NAMES
+    ratio: np.ndarray  # (N,) innovation test ratio, NaN without one
+    geometry: np.ndarray  # (N, 10) that the bias was predicted at, NaN without a pose
+    pose: PoseEstimate | None  # after the update; None while there is none
+
+
+class UwbEstimator:
+    """Corrects the ranges of one robot.
+
+    The network sees the predicted geometry, never the measured range, and the filter stays in charge: a range
+    the gate rejects is neither fused nor passed on.
+    """
+
+    def __init__(self, layout: Layout, model: BiasModel, params: EstimatorParams | None = None) -> None:
+        self.layout, self.model = layout, model
+        self.params = params or EstimatorParams()
+        self.localization = Localization(layout, self.params.localization, self.params.gate)
+        self.pose_source = PoseSource(self.params.pose_timeout)
+        self.counts = dict.fromkeys(STATUS_NAMES, 0)
+        self.fallbacks = dict.fromkeys(FALLBACK_NAMES, 0)
+        self._previous = math.nan
+
+    def reset(self) -> None:
+        """Forget the track; the counts stay."""
+        self.localization.reset()
+        self.pose_source.reset()
+        self._previous = math.nan
+
+    def update_imu(self, stamp: float, gyro: np.ndarray, accel: np.ndarray) -> None:
+        """An IMU sample in base_link: gyro (3,) [rad/s], accel (3,) [m/s^2], +g up at rest."""
+        if not self.params.external_pose:
+            self.localization.update_imu(stamp, gyro, accel)
+
+    def update_pose(self, stamp: float, position: np.ndarray, quaternion: np.ndarray) -> None:
+        """A pose of base_link in the map frame from outside: (3,) [m] and (4,) x, y, z, w."""
+        self.pose_source.update(stamp, position, quaternion)
+
+    def update(self, epoch: Epoch) -> Corrected:
+        """Correct the ranges of an epoch; stamps must not decrease."""
+        status = np.full(len(epoch.tag), NO_GEOMETRY, dtype=np.uint8)
+        status[~np.isfinite(epoch.measured)] = INVALID
+        out = self._external(epoch, status) if self.params.external_pose else self._localized(epoch, status)
+        self._previous = epoch.stamp
+        self._count(out)
+        return out
+
+    def _localized(self, epoch: Epoch, status: np.ndarray) -> Corrected:
+        localization = self.localization
+        localization.predict(epoch.stamp)
+        if not localization.tracking:
+            localization.start(epoch, self.model)
+            return self._without_pose(epoch, status)
+        geometry = localization.geometry(epoch)
+        bias = self.model.predict(epoch, geometry)
+        ratio = localization.update(epoch, geometry, bias, self._inflation(epoch.stamp), status)
+        return Corrected(
+            epoch, epoch.measured - bias.bias, bias.variance, bias.bias, bias.fallback, status, ratio, geometry,
+            localization.pose(),
+        )  # fmt: skip
+
+    def _external(self, epoch: Epoch, status: np.ndarray) -> Corrected:
+        at = self.pose_source.at(epoch.stamp)
+        if at is None:
+            return self._without_pose(epoch, status)
+        position, R_world_body = at
+        geometry = link_geometry(
+            self.layout, position, R_world_body, epoch.tag, epoch.anchor_a, epoch.anchor_b
+        )
+        bias = self.model.predict(epoch, geometry)
+        status[status == NO_GEOMETRY] = ACCEPTED
+        ratio = np.full(len(status), np.nan)
+        return Corrected(
+            epoch, epoch.measured - bias.bias, bias.variance, bias.bias, bias.fallback, status, ratio, geometry,
+            None,
+        )  # fmt: skip
+
+    def _without_pose(self, epoch: Epoch, status: np.ndarray) -> Corrected:
+        """No pose yet: the affine calibration at the measured range, and a larger variance."""
+        bias, variance = self.model.calibrate(epoch)
+        size = len(status)
+        nothing = np.full(size, np.nan)
+        return Corrected(
+            epoch, epoch.measured - bias, variance * NO_POSE_INFLATION, bias, np.zeros(size, dtype=np.uint8),
+            status, nothing, np.full((size, 10), np.nan), None,
+        )  # fmt: skip
+
+    def _inflation(self, stamp: float) -> float:
+        """Residuals stay alike for `correlation_time`: that many epochs say as much as one."""
+        dt = stamp - self._previous
+        if not dt > 0.0:
+            return 1.0
+        return min(max(1.0, self.model.correlation_time / dt), MAX_INFLATION)
+
+    def _count(self, out: Corrected) -> None:
+        for index, count in enumerate(np.bincount(out.status, minlength=len(STATUS_NAMES))):
+            self.counts[STATUS_NAMES[index]] += int(count)
+        if out.fallback.any():
+            for index, count in enumerate(np.bincount(out.fallback, minlength=len(FALLBACK_NAMES))):
+                self.fallbacks[FALLBACK_NAMES[index]] += int(count)
+        else:
+            self.fallbacks[FALLBACK_NAMES[0]] += len(out.fallback)

@@ -1,0 +1,44 @@
+"""The pose at a stamp, from poses that somebody else publishes."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+
+class PoseSource:
+    """Extrapolates the last two poses at constant velocity and turn rate.
+
+    Args:
+        timeout: [s] after the newest pose from which on there is none.
+    """
+
+    def __init__(self, timeout: float) -> None:
+        self.timeout = timeout
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget all poses."""
+        self._poses: list[tuple[float, np.ndarray, Rotation]] = []
+
+    def update(self, stamp: float, position: np.ndarray, quaternion: np.ndarray) -> bool:
+        """Take in a pose; False and ignored where it is not finite, no rotation, or not newer."""
+        if not (np.isfinite(position).all() and 0.9 < float(np.linalg.norm(quaternion)) < 1.1):
+            return False
+        if self._poses and stamp <= self._poses[-1][0]:
+            return False
+        self._poses = [*self._poses[-1:], (stamp, np.array(position), Rotation.from_quat(quaternion))]
+        return True
+
+    def at(self, stamp: float) -> tuple[np.ndarray, np.ndarray] | None:
+        """Position (3,) and rotation (3, 3) at a stamp; None where the newest pose is too old."""
+        if not self._poses or abs(stamp - self._poses[-1][0]) > self.timeout:
+            return None
+        newest, position, rotation = self._poses[-1]
+        if len(self._poses) == 1 or newest - self._poses[0][0] > self.timeout:
+            return position, rotation.as_matrix()
+        before, previous, turned = self._poses[0]
+        share = (stamp - newest) / (newest - before)
+        turn = (turned.inv() * rotation).as_rotvec()
+        moved = position + share * (position - previous)
+        return moved, (rotation * Rotation.from_rotvec(share * turn)).as_matrix()

@@ -1,0 +1,115 @@
+"""The replay: a bag through the same stream and estimator as the node."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from nn_estimation import cdr
+from nn_estimation.bags import BagError, BagReader, BagWriter
+from nn_estimation.uwb.estimator import Corrected
+from nn_estimation.uwb.gate import ACCEPTED, NO_GEOMETRY
+from nn_estimation.uwb.geometry import NO_ANCHOR
+from nn_estimation.uwb.layout import Layout
+from nn_estimation.uwb.localization import PoseEstimate
+from nn_estimation.uwb.stream import UwbStream
+
+ODOMETRY_TOPIC = "odometry/uwb"
+UNKNOWN_VARIANCE = 1e6
+
+
+def replay(bag: BagReader, stream: UwbStream) -> Iterator[Corrected]:
+    """Every corrected epoch of a bag, in the order of the stamps."""
+    for topic, _, data in bag.raw([topic for topic in stream.topics if topic in bag.topics]):
+        stream.feed(topic, data)
+        yield from stream.corrected()
+    yield from stream.flush()
+
+
+def write_replay(bag: BagReader, stream: UwbStream, out: str | Path) -> dict[str, int]:
+    """Write a bag with everything of `bag` and what the node would have published.
+
+    Returns:
+        Number of messages written by topic, of the new topics.
+
+    Raises:
+        BagError: `out` exists, or holds the corrected topics already.
+    """
+    corrected = {
+        stream.layout.tag_topic(tag.name, kind) for tag in stream.layout.tags for kind in _OUT.values()
+    }
+    if present := (corrected | {ODOMETRY_TOPIC}) & set(bag.topics):
+        raise BagError(
+            f"{bag.path} holds {', '.join(sorted(present))} already: replay the bag it was made from"
+        )
+    counts: dict[str, int] = {}
+    with BagWriter(out, custom_data=bag.custom_data) as writer:
+        for topic, stamp, data in bag.raw():
+            writer.write(topic, bag.topics[topic], stamp, data)
+            if topic in stream.topics:
+                stream.feed(topic, data)
+                for result in stream.corrected():
+                    _write(writer, stream.layout, result, stamp, counts)
+        for result in stream.flush():
+            _write(writer, stream.layout, result, stamp, counts)
+    return counts
+
+
+_OUT = {"range": "range_corrected", "tdoa": "tdoa_corrected"}
+
+
+def outputs(layout: Layout, result: Corrected) -> Iterator[tuple[str, str, bytes]]:
+    """(topic, type, CDR bytes) of what is published for an epoch: corrected ranges, then the odometry.
+
+    Rejected and invalid ranges are left out. Headers are those of the input.
+    """
+    epoch = result.epoch
+    for n, message in enumerate(epoch.messages):
+        if result.status[n] in (ACCEPTED, NO_GEOMETRY):
+            kind = "range_corrected" if epoch.anchor_b[n] == NO_ANCHOR else "tdoa_corrected"
+            topic = layout.tag_topic(layout.tags[epoch.tag[n]].name, kind)
+            yield topic, cdr.RANGE, cdr.patch_range(message, result.corrected[n], result.variance[n])
+    if result.pose is not None:
+        yield ODOMETRY_TOPIC, cdr.ODOMETRY, encode_pose_estimate(result.pose)
+
+
+def encode_pose_estimate(pose: PoseEstimate, frame: str = "map", child_frame: str = "base_link") -> bytes:
+    """nav_msgs/Odometry; the velocity in the child frame, its rotation part without covariance."""
+    velocity_covariance = [[0.0] * 6 for _ in range(6)]
+    rotated = pose.R_world_body.T @ pose.velocity_covariance @ pose.R_world_body
+    for i in range(3):
+        velocity_covariance[i][:3] = rotated[i].tolist()
+        velocity_covariance[3 + i][3 + i] = UNKNOWN_VARIANCE
+    return cdr.encode_odometry(
+        cdr.OdometryMessage(
+            round(pose.stamp * 1e9),
+            frame,
+            child_frame,
+            pose.position,
+            pose.quaternion,
+            pose.covariance,
+            pose.R_world_body.T @ pose.velocity,
+            pose.angular_velocity,
+            velocity_covariance,  # type: ignore[arg-type]
+        )
+    )
+
+
+def _write(writer: BagWriter, layout: Layout, result: Corrected, stamp: int, counts: dict[str, int]) -> None:
+    for topic, msgtype, data in outputs(layout, result):
+        writer.write(topic, msgtype, stamp, data)
+        counts[topic] = counts.get(topic, 0) + 1
+
+
+def layout_of(bag: BagReader, override: str | Path | None = None) -> Layout:
+    """The layout in a bag's metadata, or another one given as a YAML file.
+
+    Raises:
+        BagError: none in the bag and none given.
+        LayoutError: it cannot be used.
+    """
+    if override is not None:
+        return Layout.from_yaml(Path(override))
+    if "layout" not in bag.custom_data:
+        raise BagError(f"{bag.path} has no layout in its metadata: give the anchors as a YAML file")
+    return Layout.from_yaml(bag.custom_data["layout"])

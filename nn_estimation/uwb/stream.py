@@ -1,0 +1,197 @@
+"""From the CDR bytes of topics to epochs to corrected ranges: the one path of the node and of the replay."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+
+from nn_estimation import cdr
+from nn_estimation.uwb.epochs import Epoch, Link, Sequencer
+from nn_estimation.uwb.estimator import Corrected, UwbEstimator
+from nn_estimation.uwb.geometry import NO_ANCHOR
+
+IMU_TOPIC = "imu/data_raw"
+MALFORMED, INVALID_RANGE, UNKNOWN_ANCHOR, INVALID_STAMP = (
+    "malformed message",
+    "invalid range",
+    "unknown anchor",
+    "invalid stamp",
+)
+_IMU, _POSE = "imu", "pose"
+
+
+class UwbStream:
+    """Feeds an estimator from topics.
+
+    Args:
+        estimator: what the epochs go to.
+        odometry_topic: nav_msgs/Odometry that gives the pose when the estimator wants an external one.
+        pose_topic: the same as geometry_msgs/PoseStamped.
+        max_delay: [s] how far one topic may lag behind another.
+
+    Attributes:
+        topics: topic -> message type that `feed` understands.
+        counts: refused messages by reason; late and repeated ones are in `sequencer.counts`.
+        last_heard: (tag, anchor, anchor) indices -> newest stamp [s].
+        unknown_anchors: names that the layout does not have.
+    """
+
+    def __init__(
+        self,
+        estimator: UwbEstimator,
+        odometry_topic: str | None = None,
+        pose_topic: str | None = None,
+        max_delay: float = 0.05,
+    ) -> None:
+        self.estimator = estimator
+        self.layout = estimator.layout
+        self.sequencer = Sequencer(max_delay)
+        self.counts = dict.fromkeys((MALFORMED, INVALID_RANGE, UNKNOWN_ANCHOR, INVALID_STAMP), 0)
+        self.last_heard: dict[tuple[int, int, int], float] = {}
+        self.unknown_anchors: set[str] = set()
+        self.last_pose_stamp = math.nan
+        self.topics: dict[str, str] = {}
+        self._handlers: dict[str, Callable[[str, bytes], None]] = {}
+        self._links: dict[str, tuple[int, int] | None] = {}
+        self._tags: dict[str, int] = {}
+        for index, tag in enumerate(self.layout.tags):
+            for kind, handler, msgtype in (
+                ("range", self._range, cdr.RANGE),
+                ("tdoa", self._tdoa, cdr.RANGE),
+                ("power", self._power, cdr.VECTOR3),
+            ):
+                topic = self.layout.tag_topic(tag.name, kind)
+                self._add(topic, msgtype, handler)
+                self._tags[topic] = index
+        self._add(IMU_TOPIC, cdr.IMU, self._imu)
+        if odometry_topic:
+            self._add(odometry_topic, cdr.ODOMETRY, self._odometry)
+        if pose_topic:
+            self._add(pose_topic, cdr.POSE, self._pose)
+
+    def _add(self, topic: str, msgtype: str, handler: Callable[[str, bytes], None]) -> None:
+        self.topics[topic] = msgtype
+        self._handlers[topic] = handler
+
+    def reset(self) -> None:
+        """Forget what is in flight and the track."""
+        self.sequencer.reset()
+        self.estimator.reset()
+
+    def feed(self, topic: str, data: bytes) -> None:
+        """Take in a message; whatever is wrong with it is counted, never raised."""
+        try:
+            self._handlers[topic](topic, data)
+        except cdr.CdrError:
+            self.counts[MALFORMED] += 1
+
+    def corrected(self) -> Iterator[Corrected]:
+        """Epochs that are complete by now, corrected."""
+        yield from self._run(self.sequencer.pop())
+
+    def flush(self) -> Iterator[Corrected]:
+        """All that is left: at the end of a bag, or when the topics have fallen silent."""
+        yield from self._run(self.sequencer.flush())
+
+    def _run(self, released: Iterator[tuple[float, list[tuple[str, object, object]]]]) -> Iterator[Corrected]:
+        for stamp, items in released:
+            links: list[Link] = []
+            powers: list[tuple[int, str, tuple[float, float, float]]] = []
+            for _, key, item in items:
+                if isinstance(item, Link):
+                    links.append(item)
+                elif key == _IMU:
+                    self.estimator.update_imu(stamp, item.gyro, item.accel)  # type: ignore[attr-defined]
+                elif key == _POSE:
+                    self.estimator.update_pose(stamp, item.position, item.quaternion)  # type: ignore[attr-defined]
+                else:
+                    powers.append(item)  # type: ignore[arg-type]
+            if links:
+                if powers:
+                    self._attach(links, powers)
+                yield self.estimator.update(Epoch.of(stamp, links))
+
+    def _push(self, topic: str, key: object, stamp: float, item: object) -> None:
+        if not self.sequencer.push(topic, key, stamp, item):
+            self.estimator.reset()
+            self.last_heard.clear()
+
+    def _range(self, topic: str, data: bytes) -> None:
+        message = cdr.decode_range(data)
+        anchor = self._anchor(message.frame_id)
+        if anchor is not None and self._stamped(message.stamp_ns):
+            valid = math.isfinite(message.range) and message.range > 0.0
+            self._link(topic, message, anchor, NO_ANCHOR, valid, data)
+
+    def _tdoa(self, topic: str, data: bytes) -> None:
+        message = cdr.decode_range(data)
+        pair = self._links.get(message.frame_id)
+        if pair is None:
+            names = message.frame_id.split("-")
+            found = [self._anchor(name) for name in names]
+            if len(found) != 2 or found[0] is None or found[1] is None:
+                if len(found) != 2:
+                    self.counts[UNKNOWN_ANCHOR] += 1
+                    self.unknown_anchors.add(message.frame_id)
+                return
+            pair = self._links[message.frame_id] = (found[0], found[1])
+        if self._stamped(message.stamp_ns):
+            self._link(topic, message, *pair, math.isfinite(message.range), data)
+
+    def _link(self, topic: str, message: cdr.RangeMessage, a: int, b: int, valid: bool, data: bytes) -> None:
+        if not valid:
+            self.counts[INVALID_RANGE] += 1
+            return
+        tag, stamp = self._tags[topic], message.stamp_ns * 1e-9
+        variance = message.variance if math.isfinite(message.variance) and message.variance > 0.0 else 0.0
+        self.last_heard[tag, a, b] = stamp
+        self._push(topic, (tag, a, b), stamp, Link(tag, a, b, message.range, variance, data))
+
+    def _power(self, topic: str, data: bytes) -> None:
+        message = cdr.decode_vector3(data)
+        if self._stamped(message.stamp_ns):
+            item = (self._tags[topic], message.frame_id, (message.x, message.y, message.z))
+            self._push(topic, message.frame_id, message.stamp_ns * 1e-9, item)
+
+    def _imu(self, topic: str, data: bytes) -> None:
+        message = cdr.decode_imu(data)
+        if self._stamped(message.stamp_ns):
+            self._push(topic, _IMU, message.stamp_ns * 1e-9, message)
+
+    def _odometry(self, topic: str, data: bytes) -> None:
+        self._external(topic, cdr.decode_odometry(data))
+
+    def _pose(self, topic: str, data: bytes) -> None:
+        self._external(topic, cdr.decode_pose(data))
+
+    def _external(self, topic: str, message: cdr.OdometryMessage | cdr.PoseMessage) -> None:
+        if self._stamped(message.stamp_ns):
+            self.last_pose_stamp = message.stamp_ns * 1e-9
+            self._push(topic, _POSE, self.last_pose_stamp, message)
+
+    def _stamped(self, stamp_ns: int) -> bool:
+        if stamp_ns <= 0:
+            self.counts[INVALID_STAMP] += 1
+        return stamp_ns > 0
+
+    def _anchor(self, name: str) -> int | None:
+        index = self.layout.anchor_index.get(name)
+        if index is None:
+            self.counts[UNKNOWN_ANCHOR] += 1
+            self.unknown_anchors.add(name)
+        return index
+
+    def _attach(self, links: list[Link], powers: list[tuple[int, str, tuple[float, float, float]]]) -> None:
+        """Give each link the powers of its own signals; see POWER_FIELDS for the columns."""
+        table = {(tag, frame): triple for tag, frame, triple in powers}
+        anchors, tags = self.layout.anchors, self.layout.tags
+        for link in links:
+            tag, a = tags[link.tag].name, anchors[link.anchor_a].name
+            if link.anchor_b == NO_ANCHOR:
+                frames = {0: a, 6: f"{tag}-{a}"}
+            else:
+                b = anchors[link.anchor_b].name
+                frames = {0: a, 3: b, 6: f"{b}-{a}", 9: f"{a}-{b}"}
+            for column, frame in frames.items():
+                if (link.tag, frame) in table:
+                    link.power[column] = table[link.tag, frame]
