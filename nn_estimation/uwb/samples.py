@@ -99,7 +99,9 @@ def read_recording(
     """The scored ranges of one bag; see `read_samples`."""
     with BagReader(bag, remap) as reader:
         if "layout" not in reader.custom_data:
-            raise SampleError(f"{bag} carries no layout of anchors and tags: import it, or add `layout` to it")
+            raise SampleError(
+                f"{bag} carries no layout of anchors and tags: import it, or add `layout` to it"
+            )
         layout = Layout.from_yaml(reader.custom_data["layout"])
         scored = yaml.safe_load(reader.custom_data.get("scored", "{}")) or {}
         licence = reader.custom_data.get("licence", "not stated")
@@ -173,9 +175,7 @@ def _label(
     geometry = link_geometry(layout, position, R, tag, a, b, pose.astype(np.int64))
     keys, link = np.unique(np.stack([tag, a, b], axis=1), axis=0, return_inverse=True)
     tags, anchors = layout.tags, layout.anchors
-    ends = [
-        (tags[t].name, anchors[i].name, None if j == NO_ANCHOR else anchors[j].name) for t, i, j in keys
-    ]
+    ends = [(tags[t].name, anchors[i].name, None if j == NO_ANCHOR else anchors[j].name) for t, i, j in keys]
     power = np.full((len(rows), len(POWER_FIELDS)), np.nan)
     if powers:
         sources = [power_sources(*end) for end in ends]
