@@ -156,9 +156,13 @@ def _translate(module: nn.Module, example: Mapping[str, Tensor], contract: Contr
 
 
 def _first_cause(error: Exception) -> str:
-    """The first line of the cause, and the line of `forward` it points to where it does."""
-    text = str(error.__cause__ or error).strip()
-    _, _, place = text.partition("The following call raised this error:")
+    """The first line of the innermost cause, or of one that points to a line of `forward`, with that line."""
+    marker = "The following call raised this error:"
+    chain: list[BaseException] = [error]
+    while (cause := chain[-1].__cause__) is not None:
+        chain.append(cause)
+    text = next((str(link) for link in chain if marker in str(link)), str(chain[-1])).strip()
+    _, _, place = text.partition(marker)
     return " ".join([text.split("\n", 1)[0], *map(str.strip, place.strip().splitlines()[:2])])
 
 

@@ -6,6 +6,7 @@ and the logarithm of the variance from the same T and g. T, the antenna pattern,
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -17,7 +18,6 @@ from torch.nn.functional import linear
 from nn_estimation.uwb.bias import DISTANCE_SCALE, REFERENCE_DISTANCE
 
 LOG_VARIANCE_RANGE = (-12.0, 2.0)  # of m^2: 2.5 mm to 2.7 m
-INITIAL_LOG_VARIANCE = -6.0
 
 
 @dataclass(frozen=True)
@@ -45,12 +45,13 @@ class BiasNetwork(nn.Module):
         scaling: of the features.
         offset: (L,) [m] affine start.
         slope: (L,) [m].
+        variance: [m^2] of the residuals at the start.
     """
 
     link_tag: Tensor
     link_anchor: Tensor
-    mean: Tensor
-    std: Tensor
+    feature_mean: Tensor
+    feature_std: Tensor
 
     def __init__(
         self,
@@ -59,6 +60,7 @@ class BiasNetwork(nn.Module):
         scaling: Scaling,
         offset: Sequence[float],
         slope: Sequence[float],
+        variance: float,
     ) -> None:
         super().__init__()
         self.column = {name: i for i, name in enumerate(features)}
@@ -67,9 +69,9 @@ class BiasNetwork(nn.Module):
         # One row more than there are: of what was never seen.
         self.register_buffer("link_tag", torch.tensor([*links.tag, max(links.tag) + 1]))
         self.register_buffer("link_anchor", torch.tensor([*links.anchor, max(links.anchor) + 1]))
-        self.register_buffer("mean", torch.tensor(scaling.mean, dtype=torch.float32))
-        self.register_buffer("std", torch.tensor(scaling.std, dtype=torch.float32))
-        self.log_variance = nn.Parameter(torch.tensor(INITIAL_LOG_VARIANCE))
+        self.register_buffer("feature_mean", torch.tensor(scaling.mean, dtype=torch.float32))
+        self.register_buffer("feature_std", torch.tensor(scaling.std, dtype=torch.float32))
+        self.log_variance = nn.Parameter(torch.tensor(math.log(variance)))
 
     def forward(self, features: Tensor, link: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Bias, variance and derivatives of the bias.
@@ -126,6 +128,7 @@ class StructuredBias(BiasNetwork):
         scaling: Scaling,
         offset: Sequence[float],
         slope: Sequence[float],
+        variance: float,
         *,
         hidden: int = 16,
         power_hidden: int = 12,
@@ -133,7 +136,7 @@ class StructuredBias(BiasNetwork):
         own_harmonics: int = 2,
         deviation_l2: float = 1e-2,
     ) -> None:
-        super().__init__(features, links, scaling, offset, slope)
+        super().__init__(features, links, scaling, offset, slope, variance)
         self.deviation_l2 = deviation_l2
         self.register_buffer("order", torch.arange(1, harmonics + 1, dtype=torch.float32))
         self.register_buffer("own_order", torch.arange(1, own_harmonics + 1, dtype=torch.float32))
@@ -172,8 +175,8 @@ class StructuredBias(BiasNetwork):
             bias = bias + (basis * _with_unseen(self.anchor_deviation)[self.link_anchor[row]]).sum(1)
         for name, net in zip(self.scalars, self.scalar_nets, strict=True):
             i = self.column[name]
-            x = ((features[:, i] - self.mean[i]) / self.std[i])[:, None]
-            out, slope = net(x, torch.ones_like(x) / self.std[i])
+            x = ((features[:, i] - self.feature_mean[i]) / self.feature_std[i])[:, None]
+            out, slope = net(x, torch.ones_like(x) / self.feature_std[i])
             bias, log_variance = bias + out[:, 0], log_variance + out[:, 1]
             if name == "distance":
                 by_distance = by_distance + slope[:, 0]
@@ -202,10 +205,11 @@ class PlainBias(BiasNetwork):
         scaling: Scaling,
         offset: Sequence[float],
         slope: Sequence[float],
+        variance: float,
         *,
         hidden: int = 24,
     ) -> None:
-        super().__init__(features, links, scaling, offset, slope)
+        super().__init__(features, links, scaling, offset, slope, variance)
         self.angles = [name for name in self.column if name.startswith(("azimuth", "elevation"))]
         self.scalars = [name for name in self.column if name not in self.angles]
         self.net = Tangent(2 * len(self.angles) + len(self.scalars) + len(links.tag) + 1, hidden, 2, layers=2)
@@ -223,7 +227,10 @@ class PlainBias(BiasNetwork):
                     torch.cat([torch.cos(x), -torch.sin(x)], 1),
                 )
             else:
-                value, slope = (x - self.mean[i]) / self.std[i], torch.ones_like(x) / self.std[i]
+                value, slope = (
+                    (x - self.feature_mean[i]) / self.feature_std[i],
+                    torch.ones_like(x) / self.feature_std[i],
+                )
             parts.append(value)
             for wanted, collected in tangents.items():
                 collected.append(slope if wanted == name else torch.zeros_like(value))
@@ -257,7 +264,7 @@ class Tangent(nn.Module):
         """Outputs (N, outputs) at x (N, inputs), and their derivatives along tangent (N, inputs)."""
         for layer in self.layers:
             x = torch.tanh(layer(x))
-            tangent = (1.0 - x * x) * linear(tangent, layer.weight)
+            tangent = (1.0 - x * x) * linear(tangent, layer.weight)  # type: ignore[arg-type]
         return self.last(x), linear(tangent, self.last.weight)
 
 

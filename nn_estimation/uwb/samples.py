@@ -13,7 +13,7 @@ from scipy.spatial.transform import Rotation, Slerp
 
 from nn_estimation import cdr
 from nn_estimation.bags import BagReader
-from nn_estimation.uwb.features import POWER_FIELDS
+from nn_estimation.uwb.features import POWER_FIELDS, power_sources
 from nn_estimation.uwb.geometry import NO_ANCHOR, link_geometry, true_difference
 from nn_estimation.uwb.layout import Layout
 
@@ -124,9 +124,9 @@ def _collect(
     reader: BagReader, layout: Layout, truth: str
 ) -> tuple[list[_Row], dict[tuple[int, int, str], tuple[float, float, float]], list[tuple[float, ...]]]:
     topics: dict[str, tuple[str, int]] = {truth: ("truth", 0)}
-    for t, tag in enumerate(layout.tags):
+    for number, name in enumerate(layout.tag_index):
         for kind in ("range", "tdoa", "power"):
-            topics[layout.tag_topic(tag.name, kind)] = (kind, t)
+            topics[layout.tag_topic(name, kind)] = (kind, number)
     rows: list[_Row] = []
     power: dict[tuple[int, int, str], tuple[float, float, float]] = {}
     poses: list[tuple[float, ...]] = []
@@ -148,13 +148,6 @@ def _collect(
             if known and np.isfinite(message.range) and (second or message.range >= 0.0):
                 rows.append((message.stamp_ns, tag, a, b, message.range))
     return rows, power, poses
-
-
-def power_sources(tag: str, anchor_a: str, anchor_b: str | None) -> dict[int, str]:
-    """First column in POWER_FIELDS -> frame_id under which its power message comes."""
-    if anchor_b is None:
-        return {0: anchor_a, 6: f"{tag}-{anchor_a}"}
-    return {0: anchor_a, 3: anchor_b, 6: f"{anchor_b}-{anchor_a}", 9: f"{anchor_a}-{anchor_b}"}
 
 
 def _label(
