@@ -122,3 +122,28 @@ def uncalibrated(layout: Layout) -> CalibratedBias:
     """The raw ranges of a layout no model was trained for."""
     table: dict[str, Any] = {"offset": [0.0], "slope": [0.0], "variance": [DEFAULT_VARIANCE]}
     return CalibratedBias("raw", table, LinkIndex([], layout), 0.08)
+
+
+class AsMeasured:
+    """No correction; the variance that came with each range.
+
+    Args:
+        variance: [m^2] where a range came with none.
+        correlation_time: [s] of the errors.
+    """
+
+    method = "as measured"
+
+    def __init__(self, variance: float, correlation_time: float) -> None:
+        self.correlation_time = correlation_time
+        self._variance = variance
+
+    def predict(self, epoch: Epoch, geometry: np.ndarray) -> Bias:
+        """See `BiasModel`."""
+        bias, variance = self.calibrate(epoch)
+        return Bias(bias, variance, np.zeros((len(bias), 3)), np.zeros(len(bias), dtype=np.uint8))
+
+    def calibrate(self, epoch: Epoch) -> tuple[np.ndarray, np.ndarray]:
+        """See `BiasModel`."""
+        variance = np.where(epoch.variance > 0.0, epoch.variance, self._variance)
+        return np.zeros(len(variance)), variance

@@ -16,6 +16,7 @@ from nn_estimation.uwb.localization import Localization, LocalizationParams, Pos
 from nn_estimation.uwb.pose_source import PoseSource
 
 MAX_INFLATION = 100.0
+RATIO_GAIN = 0.1  # of the smoothed innovation test ratio of a link
 NO_POSE_INFLATION = 2.0  # of the variance of a range that was corrected without a pose
 
 
@@ -58,12 +59,15 @@ class UwbEstimator:
         self.pose_source = PoseSource(self.params.pose_timeout)
         self.counts = dict.fromkeys(STATUS_NAMES, 0)
         self.fallbacks = dict.fromkeys(FALLBACK_NAMES, 0)
+        self.ratios: dict[tuple[int, int, int], float] = {}
+        self._recent_fallbacks = np.zeros(len(FALLBACK_NAMES), dtype=np.int64)
         self._previous = math.nan
 
     def reset(self) -> None:
         """Forget the track; the counts stay."""
         self.localization.reset()
         self.pose_source.reset()
+        self.ratios.clear()
         self._previous = math.nan
 
     def update_imu(self, stamp: float, gyro: np.ndarray, accel: np.ndarray) -> None:
@@ -131,11 +135,21 @@ class UwbEstimator:
             return 1.0
         return min(max(1.0, self.model.correlation_time / dt), MAX_INFLATION)
 
+    def take_recent_fallbacks(self) -> np.ndarray:
+        """Count of each of FALLBACK_NAMES since the last call."""
+        recent, self._recent_fallbacks = self._recent_fallbacks, np.zeros_like(self._recent_fallbacks)
+        return recent
+
     def _count(self, out: Corrected) -> None:
-        for index, count in enumerate(np.bincount(out.status, minlength=len(STATUS_NAMES))):
-            self.counts[STATUS_NAMES[index]] += int(count)
-        if out.fallback.any():
-            for index, count in enumerate(np.bincount(out.fallback, minlength=len(FALLBACK_NAMES))):
-                self.fallbacks[FALLBACK_NAMES[index]] += int(count)
-        else:
-            self.fallbacks[FALLBACK_NAMES[0]] += len(out.fallback)
+        for index, count in enumerate(np.bincount(out.status, minlength=len(STATUS_NAMES)).tolist()):
+            self.counts[STATUS_NAMES[index]] += count
+        fallbacks = np.bincount(out.fallback, minlength=len(FALLBACK_NAMES))
+        self._recent_fallbacks += fallbacks
+        for index, count in enumerate(fallbacks.tolist()):
+            self.fallbacks[FALLBACK_NAMES[index]] += count
+        epoch = out.epoch
+        keys = zip(epoch.tag.tolist(), epoch.anchor_a.tolist(), epoch.anchor_b.tolist(), strict=True)
+        for key, ratio in zip(keys, out.ratio.tolist(), strict=True):
+            if ratio == ratio:
+                smooth = self.ratios.get(key, ratio)
+                self.ratios[key] = smooth + RATIO_GAIN * (ratio - smooth)

@@ -37,6 +37,13 @@ class FeatureError(ValueError):
     """A feature nobody computes."""
 
 
+def power_sources(tag: str, anchor_a: str, anchor_b: str | None) -> dict[int, str]:
+    """First column in POWER_FIELDS -> frame_id under which its power message comes."""
+    if anchor_b is None:
+        return {0: anchor_a, 6: f"{tag}-{anchor_a}"}
+    return {0: anchor_a, 3: anchor_b, 6: f"{anchor_b}-{anchor_a}", 9: f"{anchor_a}-{anchor_b}"}
+
+
 class FeatureReader:
     """Columns of features, by name.
 

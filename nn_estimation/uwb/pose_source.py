@@ -30,9 +30,13 @@ class PoseSource:
         self._poses = [*self._poses[-1:], (stamp, np.array(position), Rotation.from_quat(quaternion))]
         return True
 
+    def fresh(self, stamp: float) -> bool:
+        """Whether there is a pose young enough for this stamp [s]."""
+        return bool(self._poses) and abs(stamp - self._poses[-1][0]) <= self.timeout
+
     def at(self, stamp: float) -> tuple[np.ndarray, np.ndarray] | None:
         """Position (3,) and rotation (3, 3) at a stamp; None where the newest pose is too old."""
-        if not self._poses or abs(stamp - self._poses[-1][0]) > self.timeout:
+        if not self.fresh(stamp):
             return None
         newest, position, rotation = self._poses[-1]
         if len(self._poses) == 1 or newest - self._poses[0][0] > self.timeout:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from nn_estimation import cdr
 from nn_estimation.uwb.epochs import Epoch, Link, Sequencer
 from nn_estimation.uwb.estimator import Corrected, UwbEstimator
+from nn_estimation.uwb.features import power_sources
 from nn_estimation.uwb.geometry import NO_ANCHOR
 
 IMU_TOPIC = "imu/data_raw"
@@ -28,6 +29,7 @@ class UwbStream:
         odometry_topic: nav_msgs/Odometry that gives the pose when the estimator wants an external one.
         pose_topic: the same as geometry_msgs/PoseStamped.
         max_delay: [s] how far one topic may lag behind another.
+        suffix: of the range topics, such as `_corrected`.
 
     Attributes:
         topics: topic -> message type that `feed` understands.
@@ -42,6 +44,7 @@ class UwbStream:
         odometry_topic: str | None = None,
         pose_topic: str | None = None,
         max_delay: float = 0.05,
+        suffix: str = "",
     ) -> None:
         self.estimator = estimator
         self.layout = estimator.layout
@@ -49,15 +52,14 @@ class UwbStream:
         self.counts = dict.fromkeys((MALFORMED, INVALID_RANGE, UNKNOWN_ANCHOR, INVALID_STAMP), 0)
         self.last_heard: dict[tuple[int, int, int], float] = {}
         self.unknown_anchors: set[str] = set()
-        self.last_pose_stamp = math.nan
         self.topics: dict[str, str] = {}
         self._handlers: dict[str, Callable[[str, bytes], None]] = {}
         self._links: dict[str, tuple[int, int] | None] = {}
         self._tags: dict[str, int] = {}
         for index, tag in enumerate(self.layout.tags):
             for kind, handler, msgtype in (
-                ("range", self._range, cdr.RANGE),
-                ("tdoa", self._tdoa, cdr.RANGE),
+                (f"range{suffix}", self._range, cdr.RANGE),
+                (f"tdoa{suffix}", self._tdoa, cdr.RANGE),
                 ("power", self._power, cdr.VECTOR3),
             ):
                 topic = self.layout.tag_topic(tag.name, kind)
@@ -72,6 +74,11 @@ class UwbStream:
     def _add(self, topic: str, msgtype: str, handler: Callable[[str, bytes], None]) -> None:
         self.topics[topic] = msgtype
         self._handlers[topic] = handler
+
+    @property
+    def newest(self) -> float:
+        """Newest stamp [s] of a range, NaN before the first."""
+        return max(self.last_heard.values(), default=math.nan)
 
     def reset(self) -> None:
         """Forget what is in flight and the track."""
@@ -166,8 +173,7 @@ class UwbStream:
 
     def _external(self, topic: str, message: cdr.OdometryMessage | cdr.PoseMessage) -> None:
         if self._stamped(message.stamp_ns):
-            self.last_pose_stamp = message.stamp_ns * 1e-9
-            self._push(topic, _POSE, self.last_pose_stamp, message)
+            self._push(topic, _POSE, message.stamp_ns * 1e-9, message)
 
     def _stamped(self, stamp_ns: int) -> bool:
         if stamp_ns <= 0:
@@ -187,11 +193,7 @@ class UwbStream:
         anchors, tags = self.layout.anchors, self.layout.tags
         for link in links:
             tag, a = tags[link.tag].name, anchors[link.anchor_a].name
-            if link.anchor_b == NO_ANCHOR:
-                frames = {0: a, 6: f"{tag}-{a}"}
-            else:
-                b = anchors[link.anchor_b].name
-                frames = {0: a, 3: b, 6: f"{b}-{a}", 9: f"{a}-{b}"}
-            for column, frame in frames.items():
+            b = None if link.anchor_b == NO_ANCHOR else anchors[link.anchor_b].name
+            for column, frame in power_sources(tag, a, b).items():
                 if (link.tag, frame) in table:
                     link.power[column] = table[link.tag, frame]

@@ -1,0 +1,167 @@
+"""The bag player for machines without `ros2 bag`: CDR bytes to topics, in time, with /clock."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import rclpy
+from rclpy.executors import ExternalShutdownException
+from rclpy.node import Node
+from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
+from rosgraph_msgs.msg import Clock
+
+from nn_estimation import cdr
+from nn_estimation.bags import BagError, BagReader
+from nn_estimation.ros.messages import UnknownTypeError, message_class
+
+QOS = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=1000, reliability=ReliabilityPolicy.RELIABLE)
+CLOCK_PERIOD_NS = 10_000_000
+LATE = 0.001  # [s] behind time from which on the player does not sleep
+
+
+class Player:
+    """Plays one bag on one node.
+
+    Args:
+        node: publishes; not spun.
+        bag: what is played.
+        topics: only these; default all.
+        clock: publish /clock.
+
+    Raises:
+        UnknownTypeError: a topic whose message type is not installed.
+    """
+
+    def __init__(
+        self, node: Node, bag: BagReader, topics: Sequence[str] | None = None, clock: bool = True
+    ) -> None:
+        self._node, self._bag = node, bag
+        self.topics = [t for t in bag.topics if topics is None or t in {name.lstrip("/") for name in topics}]
+        self._publishers = {
+            topic: node.create_publisher(message_class(bag.topics[topic]), topic, QOS)
+            for topic in self.topics
+        }
+        self._clock: Any = node.create_publisher(Clock, "/clock", 10) if clock else None
+
+    def wait_for_subscribers(self, topics: Sequence[str], timeout: float) -> bool:
+        """Wait [s] until each of these topics has a subscriber; False if one has none by then."""
+        deadline = time.monotonic() + timeout
+        while time.monotonic() < deadline:
+            if all(self._publishers[topic].get_subscription_count() for topic in topics):
+                return True
+            time.sleep(0.02)
+        return False
+
+    def play(self, rate: float = 1.0, progress: Callable[[float], None] | None = None) -> int:
+        """Play once.
+
+        Args:
+            rate: times real time.
+            progress: is told the share played, ten times a second.
+
+        Returns:
+            Number of messages published.
+        """
+        begin, wall, next_clock, told, count = 0, time.perf_counter(), 0, 0.0, 0
+        span = max(self._bag.end - self._bag.start, 1e-9)
+        for topic, stamp, data in self._bag.raw(self.topics):
+            begin = begin or stamp
+            due = wall + (stamp - begin) * 1e-9 / rate
+            wait = due - time.perf_counter()
+            if wait > LATE:
+                time.sleep(wait)
+            if self._clock is not None and stamp >= next_clock:
+                self._clock.publish(cdr.encode_clock(stamp))
+                next_clock = stamp + CLOCK_PERIOD_NS
+            self._publishers[topic].publish(data)
+            count += 1
+            if progress is not None and due - told > 0.1:
+                told = due
+                progress(min(1.0, (stamp - begin) * 1e-9 / span))
+        if progress is not None:
+            progress(1.0)
+        return count
+
+
+def play(
+    bag: str | Path,
+    *,
+    rate: float = 1.0,
+    loop: bool = False,
+    clock: bool = True,
+    topics: Sequence[str] | None = None,
+    remap: Mapping[str, str] | None = None,
+    wait_for: Sequence[str] = (),
+    progress: Callable[[float], None] | None = None,
+) -> int:
+    """Play a bag in a node of its own; blocks until it is over or interrupted.
+
+    Args:
+        bag: path.
+        rate: times real time, > 0.
+        loop: start again at the end; stamps jump back.
+        clock: publish /clock.
+        topics: only these.
+        remap: topic in the bag -> name it is played as.
+        wait_for: topics that must have a subscriber first, for up to 30 s.
+        progress: is told the share played.
+
+    Returns:
+        Number of messages published.
+
+    Raises:
+        BagError, UnknownTypeError: as they say.
+    """
+    if not rate > 0.0:
+        raise BagError(f"rate is {rate}: it must be above 0")
+    rclpy.init(args=[])
+    count = 0
+    try:
+        with BagReader(bag, remap) as reader:
+            player = Player(Node("bag_player"), reader, topics, clock)
+            player.wait_for_subscribers([t for t in wait_for if t in player.topics], 30.0)
+            while True:
+                count += player.play(rate, progress)
+                if not loop:
+                    break
+            time.sleep(0.2)  # lets DDS deliver the last messages before the writer goes
+    except (KeyboardInterrupt, ExternalShutdownException):
+        pass
+    finally:
+        rclpy.try_shutdown()
+    return count
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """`python -m nn_estimation.ros.player BAG`: the process behind replay.launch.py."""
+    parser = argparse.ArgumentParser(prog="bag_player", description=__doc__)
+    parser.add_argument("bag")
+    parser.add_argument("--rate", type=float, default=1.0)
+    parser.add_argument("--loop", action="store_true")
+    parser.add_argument("--no-clock", action="store_true")
+    parser.add_argument("--topics", nargs="*")
+    parser.add_argument("--wait-for", nargs="*", default=[])
+    given, _ = parser.parse_known_args(args)
+    try:
+        count = play(
+            given.bag,
+            rate=given.rate,
+            loop=given.loop,
+            clock=not given.no_clock,
+            topics=given.topics,
+            wait_for=given.wait_for,
+        )
+    except (BagError, UnknownTypeError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    print(f"{count} messages played")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,110 @@
+"""The bag recorder for machines without `ros2 bag`: topics as they arrive, CDR bytes to MCAP."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import rclpy
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
+
+from nn_estimation.bags import BagError, BagWriter
+from nn_estimation.ros.messages import UnknownTypeError, message_class
+
+QOS = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=5000, reliability=ReliabilityPolicy.RELIABLE)
+DISCOVERY_PERIOD = 0.1  # [s]
+
+
+class Recorder(Node):
+    """Subscribes to topics once somebody publishes them and writes what comes.
+
+    Args:
+        writer: of the bag.
+        topics: names; relative ones resolve in the node's namespace.
+    """
+
+    def __init__(self, writer: BagWriter, topics: Sequence[str]) -> None:
+        super().__init__("bag_recorder")
+        self._writer = writer
+        self._missing = {self.resolve_topic_name(topic) for topic in topics}
+        self._lock = threading.Lock()
+        self.counts = {topic.lstrip("/"): 0 for topic in self._missing}
+        self.create_timer(DISCOVERY_PERIOD, self._discover)
+
+    def _discover(self) -> None:
+        if not self._missing:
+            return
+        for topic, types in self.get_topic_names_and_types():
+            if topic in self._missing:
+                self._missing.discard(topic)
+                msgtype = types[0]
+                record = partial(self._record, topic.lstrip("/"), msgtype)
+                self.create_subscription(message_class(msgtype), topic, record, QOS, raw=True)
+
+    def _record(self, topic: str, msgtype: str, data: bytes) -> None:
+        with self._lock:
+            self._writer.write(topic, msgtype, time.time_ns(), data)
+            self.counts[topic] += 1
+
+
+def record(out: str | Path, topics: Sequence[str], *, seconds: float | None = None) -> dict[str, int]:
+    """Record topics until interrupted, or for a time.
+
+    Args:
+        out: folder of the new bag.
+        topics: names.
+        seconds: how long [s]; None until SIGINT or SIGTERM.
+
+    Returns:
+        Number of messages by topic.
+
+    Raises:
+        BagError: the folder exists.
+        UnknownTypeError: a topic whose message type is not installed.
+    """
+    rclpy.init(args=[])
+    signal.signal(signal.SIGTERM, lambda *_: rclpy.try_shutdown())
+    deadline = None if seconds is None else time.monotonic() + seconds
+    try:
+        with BagWriter(out) as writer:
+            recorder = Recorder(writer, topics)
+            executor = SingleThreadedExecutor()
+            executor.add_node(recorder)
+            try:
+                while rclpy.ok() and (deadline is None or time.monotonic() < deadline):
+                    executor.spin_once(0.1)
+            except (KeyboardInterrupt, ExternalShutdownException):
+                pass
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            return recorder.counts
+    finally:
+        rclpy.try_shutdown()
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """`python -m nn_estimation.ros.recorder OUT TOPIC...`."""
+    parser = argparse.ArgumentParser(prog="bag_recorder", description=__doc__)
+    parser.add_argument("out")
+    parser.add_argument("topics", nargs="+")
+    parser.add_argument("--seconds", type=float)
+    given, _ = parser.parse_known_args(args)
+    try:
+        counts = record(given.out, given.topics, seconds=given.seconds)
+    except (BagError, UnknownTypeError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    for topic, count in counts.items():
+        print(f"{topic}: {count} messages")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

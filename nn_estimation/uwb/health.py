@@ -1,0 +1,91 @@
+"""Health of a running estimator: which links are silent, rejected or on the fallback, and why."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from nn_estimation.uwb.bias import FALLBACK_NAMES
+from nn_estimation.uwb.geometry import NO_ANCHOR
+from nn_estimation.uwb.stream import UNKNOWN_ANCHOR, UwbStream
+
+SILENT_AFTER = 1.0  # [s] without a range until an anchor counts as silent
+SICK_RATIO = 0.5  # innovation test ratio above which a link is no longer healthy
+
+
+def health(stream: UwbStream) -> list[tuple[str, str, dict[str, object]]]:
+    """(aspect, what is wrong or empty, values) of input, links and estimate."""
+    return [_input(stream), _links(stream), _fallback(stream), _estimate(stream)]
+
+
+def _input(stream: UwbStream) -> tuple[str, str, dict[str, object]]:
+    counts: dict[str, object] = {**stream.counts, **stream.sequencer.counts}
+    problem = ""
+    if stream.unknown_anchors:
+        names = ", ".join(sorted(stream.unknown_anchors)[:5])
+        problem = (
+            f"{stream.counts[UNKNOWN_ANCHOR]} ranges of unknown anchors ({names}): add them to the layout"
+        )
+    elif not stream.last_heard:
+        problem = f"no ranges yet on {', '.join(t for t in stream.topics if t.endswith(('range', 'tdoa')))}"
+    else:
+        bad = [name for name, count in stream.counts.items() if count]
+        if bad:
+            problem = ", ".join(f"{stream.counts[name]} with {name}" for name in bad)
+    return "input", problem, counts
+
+
+def _links(stream: UwbStream) -> tuple[str, str, dict[str, object]]:
+    layout = stream.layout
+    newest = max(stream.last_heard.values(), default=math.nan)
+    values: dict[str, object] = {}
+    silent, sick = [], []
+    for key, stamp in stream.last_heard.items():
+        tag, a, b = key
+        name = f"{layout.tags[tag].name}|{layout.anchors[a].name}"
+        name += f"-{layout.anchors[b].name}" if b != NO_ANCHOR else ""
+        ratio = stream.estimator.ratios.get(key, math.nan)
+        values[f"test ratio {name}"] = ratio
+        if newest - stamp > SILENT_AFTER:
+            silent.append(name)
+        elif ratio > SICK_RATIO:
+            sick.append(name)
+    problems = []
+    if silent:
+        problems.append(f"silent: {', '.join(silent)}")
+    if sick:
+        problems.append(f"innovations too large: {', '.join(sick)}")
+    return "links", "; ".join(problems), values
+
+
+def _fallback(stream: UwbStream) -> tuple[str, str, dict[str, object]]:
+    counts = stream.estimator.fallbacks
+    recent = stream.estimator.take_recent_fallbacks()
+    total = int(recent.sum())
+    problem = ""
+    if total and recent[0] < 0.5 * total:
+        worst = FALLBACK_NAMES[1 + int(np.argmax(recent[1:]))]
+        problem = f"{1 - recent[0] / total:.0%} of the ranges use the affine calibration: {worst}"
+    return "fallback", problem, dict(counts)
+
+
+def _estimate(stream: UwbStream) -> tuple[str, str, dict[str, object]]:
+    estimator = stream.estimator
+    values: dict[str, object] = dict(estimator.counts)
+    if estimator.params.external_pose:
+        state = (
+            "" if estimator.pose_source.fresh(stream.newest) else "the pose source has stopped or not begun"
+        )
+        return "pose", state, values
+    localization = estimator.localization
+    values["restarts"] = localization.restarts
+    values["uses imu"] = localization.uses_imu
+    if not localization.tracking:
+        return (
+            "pose",
+            "no position yet: too few anchors are heard, or the ranges contradict each other",
+            values,
+        )
+    values["position std [m]"] = float(np.sqrt(np.trace(localization.P[:3, :3])))
+    return "pose", "", values
