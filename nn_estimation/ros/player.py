@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import rclpy
+from rclpy._rclpy_pybind11 import RCLError
 from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
@@ -42,7 +43,7 @@ class Player:
     ) -> None:
         self._node, self._bag = node, bag
         self.topics = [t for t in bag.topics if topics is None or t in {name.lstrip("/") for name in topics}]
-        self._publishers = {
+        self._outputs = {
             topic: node.create_publisher(message_class(bag.topics[topic]), topic, QOS)
             for topic in self.topics
         }
@@ -52,7 +53,7 @@ class Player:
         """Wait [s] until each of these topics has a subscriber; False if one has none by then."""
         deadline = time.monotonic() + timeout
         while time.monotonic() < deadline:
-            if all(self._publishers[topic].get_subscription_count() for topic in topics):
+            if all(self._outputs[topic].get_subscription_count() for topic in topics):
                 return True
             time.sleep(0.02)
         return False
@@ -78,7 +79,7 @@ class Player:
             if self._clock is not None and stamp >= next_clock:
                 self._clock.publish(cdr.encode_clock(stamp))
                 next_clock = stamp + CLOCK_PERIOD_NS
-            self._publishers[topic].publish(data)
+            self._outputs[topic].publish(data)
             count += 1
             if progress is not None and due - told > 0.1:
                 told = due
@@ -132,6 +133,9 @@ def play(
             time.sleep(0.2)  # lets DDS deliver the last messages before the writer goes
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
+    except RCLError:
+        if rclpy.ok():
+            raise  # else: interrupted within a publish
     finally:
         rclpy.try_shutdown()
     return count

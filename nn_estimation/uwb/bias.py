@@ -95,6 +95,7 @@ class CalibratedBias:
     ) -> None:
         self.method, self.correlation_time = method, correlation_time
         self._links = links
+        self._calibrated = len(table["offset"]) > 1
         self._offset = np.array(table["offset"], dtype=np.float64)
         self._slope = np.array(table["slope"], dtype=np.float64)
         self._variance = np.array(table["variance"], dtype=np.float64)
@@ -107,7 +108,7 @@ class CalibratedBias:
         gradient = np.zeros((len(link), 3))
         gradient[:, 0] = slope / DISTANCE_SCALE * np.where(epoch.anchor_b == NO_ANCHOR, 1.0, -1.0)
         bias = self._offset[link] + slope * (distance - REFERENCE_DISTANCE) / DISTANCE_SCALE
-        fallback = np.where(link < 0, UNKNOWN_LINK, NETWORK).astype(np.uint8)
+        fallback = np.where(self._calibrated & (link < 0), UNKNOWN_LINK, NETWORK).astype(np.uint8)
         return Bias(bias, self._variance[link], gradient, fallback)
 
     def calibrate(self, epoch: Epoch) -> tuple[np.ndarray, np.ndarray]:

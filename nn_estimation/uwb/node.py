@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from geometry_msgs.msg import PoseStamped, Vector3Stamped
@@ -14,7 +15,7 @@ from sensor_msgs.msg import Imu, Range
 
 from nn_estimation import cdr
 from nn_estimation.inference import Model
-from nn_estimation.ros.diagnostics import WARN, Latency, Status
+from nn_estimation.ros.diagnostics import OK, WARN, Latency, Status
 from nn_estimation.ros.node import ManagedNode, run
 from nn_estimation.ros.parameters import Parameter, ParameterError
 from nn_estimation.uwb.bias import uncalibrated
@@ -93,13 +94,13 @@ class UwbBiasNode(ManagedNode):
         )
         self._latency = Latency(parameters["latency_budget_us"] * 1e-6)
         self._fed = time.monotonic()
-        self._publishers = {
+        self._outputs = {
             topic: self.advertise(Range, topic)
             for tag in layout.tags
             for topic in (layout.tag_topic(tag.name, kind) for kind in ("range_corrected", "tdoa_corrected"))
         }
         if source == "localization" and parameters["publish_odometry"]:
-            self._publishers[ODOMETRY_TOPIC] = self.advertise(Odometry, ODOMETRY_TOPIC)
+            self._outputs[ODOMETRY_TOPIC] = self.advertise(Odometry, ODOMETRY_TOPIC)
         for topic, msgtype in self._stream.topics.items():
             self.subscribe(TYPES[msgtype], topic, partial(self._on_message, topic))
         self.tick(SILENCE / 2, self._on_silence)
@@ -132,8 +133,11 @@ class UwbBiasNode(ManagedNode):
                 "sha256": self._model.sha256,
                 "provider": self._model.provider,
             }
-        return [model, self._latency.status(), *(Status(n, WARN if m else b"\0", m or "ok", v) for n, m, v in
-                health(self._stream))]  # fmt: skip
+        aspects = [
+            Status(name, WARN if problem else OK, problem or "ok", found)
+            for name, problem, found in health(self._stream)
+        ]
+        return [model, self._latency.status(), *aspects]
 
     def _chosen(self, use_network: bool) -> Any:
         if "network" not in self._models:
@@ -158,7 +162,7 @@ class UwbBiasNode(ManagedNode):
             for result in results:
                 ranges += len(result.epoch.tag)
                 for topic, _, data in outputs(self._stream.layout, result):
-                    if (publisher := self._publishers.get(topic)) is not None:
+                    if (publisher := self._outputs.get(topic)) is not None:
                         publisher.publish(data)
         except Exception as error:
             self.get_logger().error(f"an epoch was dropped: {error!r}", throttle_duration_sec=30.0)
@@ -175,8 +179,6 @@ def read_layout(anchors: str) -> Layout:
     """
     if not anchors:
         raise ParameterError("no anchors: set anchors to a YAML file with their positions")
-    from pathlib import Path
-
     return Layout.from_yaml(Path(anchors))
 
 
