@@ -16,7 +16,7 @@ from nn_estimation.bags import BagWriter
 from nn_estimation.uwb.geometry import NO_ANCHOR, link_geometry
 from nn_estimation.uwb.layout import Anchor, Layout, Tag
 
-GRAVITY = 9.81  # [m/s^2]
+GRAVITY = np.array([0.0, 0.0, 9.81])  # [m/s^2] what an accelerometer at rest feels
 START = 1000.0  # [s] first stamp: a simulated clock at zero counts as not set in ROS
 ROOM = (8.0, 7.0, 2.7)  # [m] the anchors stand along its walls
 MAX_SCORED_ERROR = 0.8  # [m] beyond are blocked lines of sight, which the gate is for
@@ -124,11 +124,11 @@ def fly(params: SimulationParams, stamps: np.ndarray) -> Flight:
     def pose(at: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, Rotation]:
         omega = 2.0 * math.pi / period
         angle = omega * at[:, None, None] + phase
-        p = (reach * np.sin(angle)).sum(axis=2) + (0.0, 0.0, 1.3)
+        p = (reach * np.sin(angle)).sum(axis=2) + np.array([0.0, 0.0, 1.3])
         v = (reach * omega * np.cos(angle)).sum(axis=2)
         a = -(reach * omega**2 * np.sin(angle)).sum(axis=2)
         yaw = heading + turn * at + 0.8 * np.sin(0.9 * at + nod)
-        up = a + (0.0, 0.0, GRAVITY)
+        up = a + GRAVITY
         z = up / np.linalg.norm(up, axis=1, keepdims=True)
         side = np.stack([-np.sin(yaw), np.cos(yaw), np.zeros_like(yaw)], axis=1)
         x = np.cross(side, z)
@@ -301,7 +301,7 @@ def _imu_events(params: SimulationParams) -> list[_Event]:
     rng = np.random.default_rng((params.seed, 5))
     stamps = _clock(params, params.imu_rate)
     flight = fly(params, stamps)
-    up = flight.acceleration + (0.0, 0.0, GRAVITY)
+    up = flight.acceleration + GRAVITY
     force = np.einsum("nji,nj->ni", flight.R_world_body, up)
     gyro = flight.angular_velocity + params.gyro_bias * rng.standard_normal(3)
     accel = force + params.accel_bias * rng.standard_normal(3)
