@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
-from collections.abc import Iterator
+import math
+import zlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
@@ -106,6 +109,37 @@ def open_text(path: Path) -> IO[str]:
         return gzip.open(path, "rt") if path.suffix == ".gz" else path.open()
     except OSError as error:
         raise DatasetError(f"cannot open {path}: {error}") from error
+
+
+def read_columns(path: Path, names: Sequence[str], optional: Sequence[str] = ()) -> np.ndarray:
+    """(N, C) named columns of a CSV file with a header line; rows that are cut or not numbers are left out.
+
+    Args:
+        path: .csv or .csv.gz.
+        names: columns the file must have.
+        optional: columns that follow, NaN where the file lacks them; an empty cell is NaN.
+
+    Raises:
+        DatasetError: cannot be read, or a column is missing.
+    """
+    rows = []
+    with open_text(path) as file:
+        reader = csv.reader(file)
+        try:
+            header = next(reader, [])
+            if missing := [name for name in names if name not in header]:
+                raise DatasetError(f"{path} has no columns {', '.join(missing)}; it has {', '.join(header)}")
+            index = [header.index(name) if name in header else -1 for name in (*names, *optional)]
+            for cells in reader:
+                if len(cells) != len(header):
+                    continue
+                try:
+                    rows.append([float(cells[i]) if i >= 0 and cells[i] else math.nan for i in index])
+                except ValueError:
+                    continue
+        except (OSError, EOFError, zlib.error, UnicodeDecodeError, csv.Error) as error:
+            raise DatasetError(f"{path} is damaged: {error}") from error
+    return np.array(rows).reshape(-1, len(index))
 
 
 def find(directory: Path, pattern: str) -> Iterator[tuple[str, Path]]:
