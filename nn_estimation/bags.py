@@ -10,6 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import yaml
 from rosbags.interfaces import Connection, MessageDefinitionFormat
 from rosbags.rosbag2 import Reader, ReaderError, StoragePlugin, Writer, WriterError
 from rosbags.typesys import Stores, get_types_from_idl, get_types_from_msg, get_typestore
@@ -59,9 +60,7 @@ class BagReader:
         self.counts = {topic: 0 for topic in self.topics}
         for connection in connections:
             self.counts[self._names[connection.id]] += connection.msgcount
-        self.custom_data: dict[str, str] = {}
-        if isinstance(self._reader, Reader):
-            self.custom_data = dict(self._reader.storage.metadata.custom or {})
+        self.custom_data = _custom_data(self.path)
         self.start = self._reader.start_time * 1e-9 if self._reader.message_count else 0.0
         self.end = self._reader.end_time * 1e-9 if self._reader.message_count else 0.0
 
@@ -72,14 +71,11 @@ class BagReader:
             if len(files) > 1:
                 return self._salvage(files)
             wanted = files[0]
-        reader = Reader(wanted)
         try:
+            reader = Reader(wanted)
             reader.open()
-        except (ReaderError, OSError, EOFError, ValueError, TypeError, KeyError, IndexError) as error:
-            self._warn(str(error) or type(error).__name__)
-            return self._salvage(files)
         except Exception as error:  # struct.error, apsw and zstd errors have no common base
-            self._warn(f"{type(error).__name__}: {error}")
+            self._warn(_first_line(error))
             return self._salvage(files)
         return reader
 
@@ -110,21 +106,27 @@ class BagReader:
         Raises:
             BagError: a type that neither the bag nor ROS defines, or bytes that are no such message.
         """
-        store = get_typestore(Stores.ROS2_KILTED)
-        for connection in self._reader.connections:
-            _register(store, connection)
+        stores: dict[int, Typestore] = {}
         for connection, stamp, data in self._connections_of(topics):
+            if connection.id not in stores:
+                stores[connection.id] = self._typestore(connection)
             try:
-                message = store.deserialize_cdr(data, connection.msgtype)
-            except KeyError as error:
-                raise BagError(
-                    f"{self.path}: the type {connection.msgtype} of {connection.topic} is not in the bag"
-                ) from error
+                message = stores[connection.id].deserialize_cdr(data, connection.msgtype)
             except Exception as error:
                 raise BagError(
                     f"{self.path}: bad {connection.msgtype} on {connection.topic}: {error}"
                 ) from error
             yield self._names[connection.id], stamp, message
+
+    def _typestore(self, connection: Connection) -> Typestore:
+        style, text, name = connection.msgdef.format, connection.msgdef.data, connection.msgtype
+        try:
+            store = _types_of(style, text, name)
+        except Exception as error:
+            raise BagError(f"{self.path}: cannot read the definition of {name}: {error}") from error
+        if name not in store.fielddefs:
+            raise BagError(f"{self.path}: the type {name} of {connection.topic} is not in the bag")
+        return store
 
     def _connections_of(self, topics: Collection[str] | None) -> Iterator[tuple[Connection, int, bytes]]:
         wanted = None if topics is None else {_plain(topic) for topic in topics}
@@ -133,8 +135,8 @@ class BagReader:
             return
         try:
             yield from self._reader.messages(chosen)
-        except (ReaderError, SalvageError, EOFError, OSError) as error:
-            self._warn(str(error))
+        except (ReaderError, EOFError, OSError) as error:
+            self._warn(_first_line(error))
         except Exception as error:  # struct.error, apsw and zstd errors have no common base
             if type(error).__module__.split(".")[0] not in (
                 "struct",
@@ -144,7 +146,7 @@ class BagReader:
                 "lz4",
             ):
                 raise
-            self._warn(f"{type(error).__name__}: {error}")
+            self._warn(_first_line(error))
 
     def close(self) -> None:
         """Close the files."""
@@ -253,15 +255,29 @@ def _storage_files(path: Path) -> list[Path]:
     raise BagError(f"{path} is no bag: it holds no .mcap and no .db3 file")
 
 
-def _register(store: Typestore, connection: Connection) -> None:
-    definition = connection.msgdef
-    if connection.msgtype in store.fielddefs or definition.format == MessageDefinitionFormat.NONE:
-        return
-    store.register(_types_of(definition.format, definition.data, connection.msgtype))
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), "") or type(error).__name__
+
+
+def _custom_data(path: Path) -> dict[str, str]:
+    """From metadata.yaml in the folder or beside the file; empty where it says nothing of this bag."""
+    folder = path if path.is_dir() else path.parent
+    try:
+        information = yaml.safe_load((folder / "metadata.yaml").read_text())["rosbag2_bagfile_information"]
+        if path.is_file() and path.name not in information["relative_file_paths"]:
+            return {}
+        return {str(key): str(value) for key, value in (information.get("custom_data") or {}).items()}
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, TypeError, KeyError, AttributeError):
+        return {}
 
 
 @lru_cache
-def _types_of(style: MessageDefinitionFormat, text: str, name: str) -> Any:
-    return (
+def _types_of(style: MessageDefinitionFormat, text: str, name: str) -> Typestore:
+    """The bag's own definition where it has one: messages change between ROS releases."""
+    if style == MessageDefinitionFormat.NONE:
+        return get_typestore(Stores.ROS2_KILTED)
+    store = get_typestore(Stores.EMPTY)
+    store.register(
         get_types_from_msg(text, name) if style == MessageDefinitionFormat.MSG else get_types_from_idl(text)
     )
+    return store

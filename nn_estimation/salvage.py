@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 import struct
 import sys
+import tempfile
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -73,26 +75,40 @@ class Salvage:
 
 def _scan_sqlite(path: Path) -> Iterator[tuple[str, str, MessageDefinition, int, bytes]]:
     none = MessageDefinition(MessageDefinitionFormat.NONE, "")
-    data = bytearray(path.read_bytes())
-    if not data.startswith(b"SQLite format 3\0") or len(data) < 100:
-        return
-    page = int.from_bytes(data[16:18], "big")
-    page = 65536 if page == 1 else page
-    # sqlite refuses a file shorter than its header says; with the true number of pages it reads those.
-    del data[len(data) // page * page :]
-    data[28:32] = (len(data) // page).to_bytes(4, "big")
-    connection = sqlite3.connect(":memory:")
-    connection.deserialize(bytes(data))
-    try:
-        topics = {row[0]: (row[1], row[2]) for row in connection.execute("SELECT id, name, type FROM topics")}
-        rows = connection.execute("SELECT topic_id, timestamp, data FROM messages NOT INDEXED ORDER BY id")
-        for topic, stamp, cdr in rows:
-            if topic in topics:
-                yield (*topics[topic], none, stamp, cdr)
-    except sqlite3.DatabaseError:
-        return
-    finally:
-        connection.close()
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / "readable.db3"
+        if not _repair_sqlite(path, copy):
+            return
+        connection = sqlite3.connect(copy)
+        try:
+            rows = connection.execute("SELECT id, name, type FROM topics")
+            topics = {number: (name, msgtype) for number, name, msgtype in rows}
+            rows = connection.execute(
+                "SELECT topic_id, timestamp, data FROM messages NOT INDEXED ORDER BY id"
+            )
+            for topic, stamp, cdr in rows:
+                if topic in topics:
+                    yield (*topics[topic], none, stamp, cdr)
+        except sqlite3.DatabaseError:
+            return
+        finally:
+            connection.close()
+
+
+def _repair_sqlite(path: Path, copy: Path) -> bool:
+    """Copy a database; sqlite refuses one shorter than its header says, so the true number of pages is put in."""
+    shutil.copyfile(path, copy)
+    with copy.open("r+b") as file:
+        head = file.read(100)
+        if not head.startswith(b"SQLite format 3\0") or len(head) < 100:
+            return False
+        page = int.from_bytes(head[16:18], "big")
+        page = 65536 if page == 1 else page
+        pages = copy.stat().st_size // max(page, 1)
+        file.truncate(pages * page)
+        file.seek(28)
+        file.write(pages.to_bytes(4, "big"))
+    return True
 
 
 def _scan_mcap(path: Path) -> Iterator[tuple[str, str, MessageDefinition, int, bytes]]:
@@ -116,25 +132,30 @@ def _scan_mcap(path: Path) -> Iterator[tuple[str, str, MessageDefinition, int, b
 def _records(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
     while len(head := file.read(9)) == 9:
         opcode, size = struct.unpack("<BQ", head)
-        if size > _MAX_RECORD or len(record := file.read(size)) < size:
+        if size > _MAX_RECORD:
             return
-        yield opcode, record
+        record = file.read(size)
+        if len(record) == size or opcode == _CHUNK:
+            yield opcode, record
 
 
 def _split(data: bytes) -> Iterator[tuple[int, bytes]]:
     at = 0
     while at + 9 <= len(data):
         opcode, size = struct.unpack_from("<BQ", data, at)
+        if at + 9 + size > len(data):
+            return
         yield opcode, data[at + 9 : at + 9 + size]
         at += 9 + size
 
 
 def _unpack_chunk(record: bytes) -> bytes:
+    """What is readable of a chunk, which may have been cut."""
     compression, at = _text(record, 28)
     data = record[at + 8 :]
     if compression == "zstd":
-        return zstd.decompress(data)
-    return lz4.frame.decompress(data) if compression == "lz4" else data
+        return zstd.ZstdDecompressor().decompress(data)
+    return lz4.frame.LZ4FrameDecompressor().decompress(data) if compression == "lz4" else data
 
 
 def _text(record: bytes, at: int) -> tuple[str, int]:
