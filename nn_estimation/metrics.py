@@ -1,0 +1,98 @@
+"""Metrics of ranges, trajectories and of how true the predicted uncertainties are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from nn_estimation.traces import PoseTrace
+
+BLOCK = 5.0  # [s] errors closer in time than this are not independent
+RESAMPLES = 1000
+
+
+def range_metrics(error: np.ndarray, sigma: np.ndarray) -> dict[str, float]:
+    """Of N range errors and their predicted standard deviations, both (N,) [m].
+
+    Returns:
+        rmse_m, mae_m, p95_m (95 % quantile of the magnitude), bias_m (mean), std_m, and coverage_1sigma,
+        coverage_2sigma: the share within one and two predicted standard deviations (Gaussian: .683, .954).
+    """
+    magnitude = np.abs(error)
+    return {
+        "rmse_m": float(np.sqrt(np.mean(error**2))),
+        "mae_m": float(magnitude.mean()),
+        "p95_m": float(np.quantile(magnitude, 0.95)),
+        "bias_m": float(error.mean()),
+        "std_m": float(error.std()),
+        "coverage_1sigma": float(np.mean(magnitude <= sigma)),
+        "coverage_2sigma": float(np.mean(magnitude <= 2.0 * sigma)),
+    }
+
+
+def pose_metrics(trace: PoseTrace) -> dict[str, float]:
+    """Of a trajectory, without alignment.
+
+    Returns:
+        position_rmse_m and position_p95_m of the Euclidean error (in the plane for planar bodies),
+        yaw_rmse_deg, and position_coverage_1sigma, _2sigma: the share of single coordinates within one and two
+        of their predicted standard deviations.
+    """
+    error = trace.position_error
+    distance = np.linalg.norm(error, axis=1)
+    sigma = np.sqrt(np.diagonal(trace.covariance, axis1=1, axis2=2))[:, : trace.dimensions]
+    return {
+        "position_rmse_m": float(np.sqrt(np.mean(distance**2))),
+        "position_p95_m": float(np.quantile(distance, 0.95)),
+        "yaw_rmse_deg": float(np.degrees(np.sqrt(np.mean(trace.yaw_error**2)))),
+        "position_coverage_1sigma": float(np.mean(np.abs(error) <= sigma)),
+        "position_coverage_2sigma": float(np.mean(np.abs(error) <= 2.0 * sigma)),
+    }
+
+
+@dataclass(frozen=True)
+class Reduction:
+    """By how much an RMSE is below that of a baseline [%], with its 95 % interval."""
+
+    percent: float
+    low: float
+    high: float
+
+
+def reduction(baseline: np.ndarray, error: np.ndarray, stamp: np.ndarray, seed: int = 0) -> Reduction:
+    """RMSE of `error` against `baseline`, both (N,) on the same samples.
+
+    The interval is a bootstrap over blocks of `BLOCK` seconds: neighbouring errors are alike.
+
+    Args:
+        baseline: (N,) errors.
+        error: (N,) errors.
+        stamp: (N,) [s].
+        seed: of the resampling.
+    """
+    block = np.unique((stamp - stamp.min()) // BLOCK, return_inverse=True)[1]
+    size = np.bincount(block)
+    squares = np.bincount(block, baseline**2), np.bincount(block, error**2)
+    percent = _percent(squares[0].sum(), squares[1].sum())
+    draws = np.random.default_rng(seed).integers(len(size), size=(RESAMPLES, len(size)))
+    low, high = np.quantile(_percent(squares[0][draws].sum(1), squares[1][draws].sum(1)), (0.025, 0.975))
+    return Reduction(float(percent), float(low), float(high))
+
+
+def _percent(baseline: np.ndarray, error: np.ndarray) -> np.ndarray:
+    return 100.0 * (1.0 - np.sqrt(error / baseline))
+
+
+def auc(score: np.ndarray, positive: np.ndarray) -> float:
+    """Area under the ROC curve: how often a positive has the larger score, ties counted half.
+
+    Args:
+        score: (N,).
+        positive: (N,) bool, both kinds present.
+    """
+    _, inverse, count = np.unique(score, return_inverse=True, return_counts=True)
+    rank = (np.cumsum(count) - (count - 1) / 2.0)[inverse]
+    positives = int(positive.sum())
+    negatives = len(positive) - positives
+    return float((rank[positive].sum() - positives * (positives + 1) / 2.0) / (positives * negatives))
