@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 from rosbags.interfaces import Connection, MessageDefinitionFormat
-from rosbags.rosbag2 import Reader, ReaderError, StoragePlugin, Writer, WriterError
+from rosbags.rosbag2 import Reader, StoragePlugin, Writer, WriterError
 from rosbags.typesys import Stores, get_types_from_idl, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
 
@@ -53,8 +53,8 @@ class BagReader:
         connections = self._reader.connections
         self._names = {c.id: self._renamed(c.topic) for c in connections}
         if missing := set(self._remap) - {_plain(c.topic) for c in connections}:
-            self.close()
             known = ", ".join(sorted(_plain(c.topic) for c in connections))
+            self.close()
             raise BagError(f"{self.path} has no topic {', '.join(sorted(missing))} to remap; it has {known}")
         self.topics = {self._names[c.id]: c.msgtype for c in connections}
         self.counts = {topic: 0 for topic in self.topics}
@@ -74,7 +74,7 @@ class BagReader:
         try:
             reader = Reader(wanted)
             reader.open()
-        except Exception as error:  # struct.error, apsw and zstd errors have no common base
+        except Exception as error:  # whatever struct, zstd, sqlite make of damaged bytes
             self._warn(_first_line(error))
             return self._salvage(files)
         return reader
@@ -135,17 +135,7 @@ class BagReader:
             return
         try:
             yield from self._reader.messages(chosen)
-        except (ReaderError, EOFError, OSError) as error:
-            self._warn(_first_line(error))
-        except Exception as error:  # struct.error, apsw and zstd errors have no common base
-            if type(error).__module__.split(".")[0] not in (
-                "struct",
-                "apsw",
-                "backports",
-                "compression",
-                "lz4",
-            ):
-                raise
+        except Exception as error:  # whatever struct, zstd, sqlite make of damaged bytes
             self._warn(_first_line(error))
 
     def close(self) -> None:
@@ -218,9 +208,23 @@ class BagWriter:
         self._writer.write(connection, stamp_ns, cdr)
 
     def add_topic(self, topic: str, msgtype: str, definition: str) -> None:
-        """Announce a topic of a type that ROS does not define, with its .msg text."""
+        """Announce a topic of a type that ROS does not define.
+
+        Args:
+            topic: with or without leading slash.
+            msgtype: such as my_msgs/msg/Ranges.
+            definition: its .msg text, types it uses below lines of `=` as in a bag.
+
+        Raises:
+            BagError: the definition cannot be read.
+        """
+        try:
+            store = _types_of(MessageDefinitionFormat.MSG, definition, msgtype)
+            digest = store.hash_rihs01(msgtype)
+        except Exception as error:
+            raise BagError(f"cannot read the definition of {msgtype}: {error}") from error
         self._connections[topic] = self._writer.add_connection(
-            "/" + _plain(topic), msgtype, msgdef=definition, rihs01=""
+            "/" + _plain(topic), msgtype, msgdef=definition, rihs01=digest
         )
 
     def close(self) -> None:
