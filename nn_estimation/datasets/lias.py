@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -26,8 +28,25 @@ LICENCE = "MIT"
 YAW_OF_RIGID_BODY = 0.128  # [rad]
 ANTENNA_YAW = (0.0, 90.0, 0.0)  # [deg] of tags 0, 1, 2: tag 1 is mounted turned
 MAX_ERROR = 0.8  # [m] raw errors beyond are not scored, as by the authors
-# Positions of the `8_14` and dynamic set-up, used when geometry.json is absent.
 SETUPS = {"8_14": "8_14_and_dynamic", "8_20": "8_20"}
+# README_dynamic.md of the authors, for a folder without geometry.json.
+PUBLISHED = {
+    "anchors_8_14_and_dynamic": (
+        (-3.4203, 3.0053, 1.0442),
+        (0.0016, 3.0110, 1.0446),
+        (3.6056, 2.9795, 1.0463),
+        (3.6011, -0.0008, 1.0422),
+        (3.5674, -3.0087, 1.0443),
+        (-0.0072, -2.9652, 1.0444),
+        (-3.4673, -2.9587, 1.0445),
+        (-3.4858, -0.0098, 1.0457),
+    ),
+    "tags_body_8_14_and_dynamic": (
+        (-0.0689, -0.1423, 0.0011),
+        (-0.0750, 0.1402, 0.0016),
+        (0.2034, 0.1451, -0.0008),
+    ),
+}
 
 
 def recordings(source: Path) -> dict[str, Loader]:
@@ -45,8 +64,9 @@ def recordings(source: Path) -> dict[str, Loader]:
 
 
 def _layout(source: Path, setup: str, z: float) -> Layout:
-    path = next(iter(sorted(source.rglob("geometry.json"))), None) or _beside(source)
-    geometry = json.loads(path.read_text())
+    geometry = _geometry(source)
+    if f"anchors_{SETUPS[setup]}" not in geometry:
+        raise DatasetError(f"no anchors_{SETUPS[setup]} in a geometry.json in {source} or above it")
     anchors = [Anchor(f"a{i}", np.array(p)) for i, p in enumerate(geometry[f"anchors_{SETUPS[setup]}"])]
     tags = [
         Tag(f"tag{i}", np.array(p), _about_z(np.radians(yaw)))
@@ -55,11 +75,16 @@ def _layout(source: Path, setup: str, z: float) -> Layout:
     return Layout(tuple(anchors), tuple(tags), planar_z=z)
 
 
-def _beside(source: Path) -> Path:
-    for folder in (source.parent, source.parent.parent):
-        if (folder / "geometry.json").is_file():
-            return folder / "geometry.json"
-    raise DatasetError(f"no geometry.json with anchors and tags in {source}")
+def _geometry(source: Path) -> Mapping[str, Any]:
+    folders = (source, source.parent, source.parent.parent)
+    beside = [folder / "geometry.json" for folder in folders if (folder / "geometry.json").is_file()]
+    path = next(iter([*sorted(source.rglob("geometry.json")), *beside]), None)
+    if path is None:
+        return PUBLISHED
+    try:
+        return dict(json.loads(path.read_text()))
+    except (OSError, ValueError, TypeError) as error:
+        raise DatasetError(f"cannot read {path}: {error}") from error
 
 
 def _about_z(yaw: float) -> np.ndarray:
