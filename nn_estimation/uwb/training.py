@@ -38,6 +38,7 @@ TASK, TDOA_TASK = "uwb_bias", "uwb_tdoa_bias"
 TABLES = ("raw", "constant", "affine")
 MIN_STEPS = 60  # an epoch; small data sets get small batches
 MIN_SAMPLES = 200
+CORRELATION_TIME = {"raw": 1.0, "constant": 0.14, "affine": 0.08, "ridge": 0.04, "network": 0.038}
 MARGIN = 0.02  # of the trained range, beyond which a feature counts as outside
 FULL_CIRCLE_BINS = 36
 
@@ -61,7 +62,9 @@ class UwbTrainConfig:
     folds: int = 5  # of the cross-validation: recordings where there are as many, else stretches of time
     max_samples: int = 60_000  # evenly drawn in time; neighbouring ranges say the same thing twice
     max_error: float | None = None  # [m] larger raw errors are no measurements of this link
-    correlation_time: float = 0.08  # [s] for which residuals stay alike, inflates the variance in the filter
+    # [s] by method, for which residuals stay alike: inflates the variance in the filter. What gives position its
+    # nominal coverage on lias runs not trained on: the better a model, the whiter its residuals.
+    correlation_time: dict[str, float] = field(default_factory=lambda: dict(CORRELATION_TIME))
     licence: str = ""  # of the model; default: that of the data
     training: TrainConfig = field(default_factory=_training)
 
@@ -72,6 +75,8 @@ class UwbTrainConfig:
                 raise ConfigError(f"{name} must be at least 1")
         if self.own_harmonics > self.harmonics:
             raise ConfigError("own_harmonics must not exceed harmonics")
+        if unknown := set(self.correlation_time) - set(CORRELATION_TIME):
+            raise ConfigError(f"correlation_time has no {', '.join(unknown)}: {', '.join(CORRELATION_TIME)}")
         if self.folds < 2:
             raise ConfigError("folds must be at least 2")
         if not isinstance(self.features, str) and "distance" not in self.features:
@@ -282,9 +287,7 @@ class _Fit:
         ridge.variance *= factor
         parameters["ridge"] = ridge.to_dict()
         metrics["ridge"] = summary(residual, factor * variance)
-        parameters["correlation_time"] = {
-            method: self.config.correlation_time for method in (*TABLES, "ridge", "network")
-        }
+        parameters["correlation_time"] = {**CORRELATION_TIME, **self.config.correlation_time}
         return parameters, metrics
 
     def network(self, rows: np.ndarray) -> BiasNetwork:
