@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from fnmatch import fnmatch
 from functools import partial
 from pathlib import Path
 
@@ -24,30 +25,31 @@ DISCOVERY_PERIOD = 0.1  # [s]
 
 
 class Recorder(Node):
-    """Subscribes to topics once somebody publishes them and writes what comes.
+    """Subscribes to topics once they exist and writes what comes.
 
     Args:
         writer: of the bag.
-        topics: names; relative ones resolve in the node's namespace.
+        topics: names or shell patterns such as `*/uwb/range_corrected`; without a leading slash or star they
+            resolve in the node's namespace.
     """
 
     def __init__(self, writer: BagWriter, topics: Sequence[str]) -> None:
         super().__init__("bag_recorder")
         self._writer = writer
-        self._missing = {self.resolve_topic_name(topic) for topic in topics}
+        self._patterns = [t if "*" in t else self.resolve_topic_name(t) for t in topics]
         self._lock = threading.Lock()
-        self.counts = {topic.lstrip("/"): 0 for topic in self._missing}
+        self.counts = {t.lstrip("/"): 0 for t in self._patterns if "*" not in t}
+        self._subscribed: set[str] = set()
         self.create_timer(DISCOVERY_PERIOD, self._discover)
 
     def _discover(self) -> None:
-        if not self._missing:
-            return
         for topic, types in self.get_topic_names_and_types():
-            if topic in self._missing:
-                self._missing.discard(topic)
-                msgtype = types[0]
-                record = partial(self._record, topic.lstrip("/"), msgtype)
-                self.create_subscription(message_class(msgtype), topic, record, QOS, raw=True)
+            if topic in self._subscribed or not any(fnmatch(topic, pattern) for pattern in self._patterns):
+                continue
+            self._subscribed.add(topic)
+            self.counts.setdefault(topic.lstrip("/"), 0)
+            record = partial(self._record, topic.lstrip("/"), types[0])
+            self.create_subscription(message_class(types[0]), topic, record, QOS, raw=True)
 
     def _record(self, topic: str, msgtype: str, data: bytes) -> None:
         with self._lock:

@@ -1,0 +1,213 @@
+"""The command line: import, train, evaluate, replay, info, bench, demo, play, record."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import logging
+import sys
+from collections.abc import Callable, Sequence
+
+from nn_estimation import __version__
+
+TASKS = ("uwb",)  # each a wing with a module `commands`
+SETS = ("lias", "hanyang", "starloc", "util")
+BENCHES = ("inference", "uwb")
+USED_WRONGLY = 2
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command.
+
+    Returns:
+        0, 1 where a bar was not met, 2 where the command was used wrongly.
+    """
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    parser = _parser()
+    args = parser.parse_args(given)
+    if not hasattr(args, "run"):
+        parser.print_help()
+        return USED_WRONGLY
+    args.command_line = " ".join(["nn_estimation", *given])
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    try:
+        return args.run(args)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        return 0
+    except (ValueError, OSError, RuntimeError) as error:
+        # Every error class of the package derives from these and says what to do.
+        print(f"nn_estimation: {error}", file=sys.stderr)
+        return USED_WRONGLY
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="nn_estimation",
+        description="Small neural networks inside classical state estimators, for ROS 2.",
+    )
+    parser.add_argument("--version", action="version", version=f"nn_estimation {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+
+    def add(name: str, text: str, run: Callable[[argparse.Namespace], int]) -> argparse.ArgumentParser:
+        command = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+        command.set_defaults(run=run)
+        return command
+
+    imports = add("import", "turn a public data set into bags", _import)
+    imports.add_argument("set", choices=SETS)
+    imports.add_argument("source", help="folder of the data set")
+    imports.add_argument("--out", required=True, help="folder that gets one bag a recording")
+    imports.add_argument("--only", default="*", help="recordings that match, such as 'static_*'")
+
+    train = add("train", "train a model on bags with ground truth", _of_task("train"))
+    train.add_argument("task", choices=TASKS)
+    train.add_argument("bags", nargs="+", metavar="BAG")
+    train.add_argument("--out", required=True, help="ONNX file to write")
+    train.add_argument("--config", help="YAML file, see docs/training.md")
+    train.add_argument("--checkpoints", help="folder to resume from after an interruption")
+    train.add_argument("--resume", action="store_true", help="go on from the checkpoint")
+    train.add_argument("--logs", help="folder for TensorBoard")
+
+    evaluate = add(
+        "evaluate", "compare all methods of a model on bags with ground truth", _of_task("evaluate")
+    )
+    evaluate.add_argument("task", choices=TASKS)
+    evaluate.add_argument("bags", nargs="+", metavar="BAG")
+    evaluate.add_argument("--model", required=True, help="ONNX file")
+    evaluate.add_argument("--report", help="folder for index.html, the pictures and results.json")
+    evaluate.add_argument("--json", action="store_true", help="print results.json and nothing else")
+    evaluate.add_argument(
+        "--require", type=float, metavar="PERCENT", help="exit 1 unless network is so far below affine"
+    )
+
+    replay = add("replay", "write a bag with what the node would have published", _of_task("replay"))
+    replay.add_argument("task", choices=TASKS)
+    replay.add_argument("bag", metavar="BAG")
+    replay.add_argument("--model", required=True, help="ONNX file")
+    replay.add_argument("--out", required=True, help="folder of the new bag")
+    replay.add_argument("--anchors", help="YAML file; default: the layout in the bag")
+    replay.add_argument(
+        "--method", default="network", choices=("raw", "constant", "affine", "ridge", "network")
+    )
+
+    for command in (train, evaluate, replay):
+        command.add_argument(
+            "--remap", type=_remap, nargs="*", default=[], metavar="A:=B", help="topic names"
+        )
+        command.add_argument("--quiet", action="store_true", help="say nothing while working")
+    for command in (train, evaluate):
+        command.add_argument("--truth", metavar="TOPIC", help="true Odometry; default ground_truth/odometry")
+
+    info = add("info", "show what a model or a bag holds", _info)
+    info.add_argument("file")
+
+    bench = add("bench", "measure speed on this machine", _bench)
+    bench.add_argument("what", nargs="?", choices=BENCHES, default="inference")
+
+    demo = add("demo", "simulated flight, live nodes, before and after", _demo)
+    demo.add_argument("task", nargs="?", choices=TASKS, default="uwb")
+    demo.add_argument("--directory", default="demo", help="where the bags and the report go")
+
+    play = add("play", "play a bag on this machine's topics", _play)
+    play.add_argument("bag")
+    play.add_argument("--rate", type=float, default=1.0, help="times real time")
+    play.add_argument("--loop", action="store_true")
+    play.add_argument("--topics", nargs="*", help="only these")
+    play.add_argument("--remap", type=_remap, nargs="*", default=[], metavar="A:=B")
+
+    record = add("record", "record topics into a bag until Ctrl-C", _record)
+    record.add_argument("out")
+    record.add_argument("topics", nargs="+", metavar="TOPIC")
+    record.add_argument("--seconds", type=float)
+    return parser
+
+
+def _remap(text: str) -> tuple[str, str]:
+    before, separator, after = text.partition(":=")
+    if not (before and separator and after):
+        raise argparse.ArgumentTypeError(f"{text!r}: expected from:=to")
+    return before, after
+
+
+def _of_task(command: str) -> Callable[[argparse.Namespace], int]:
+    def run(args: argparse.Namespace) -> int:
+        args.remap = dict(args.remap)
+        try:
+            return getattr(importlib.import_module(f"nn_estimation.{args.task}.commands"), command)(args)
+        except ModuleNotFoundError as error:
+            raise _missing(error) from error
+
+    return run
+
+
+def _missing(error: ModuleNotFoundError) -> RuntimeError:
+    """Say which extra brings a module."""
+    name = (error.name or "").split(".")[0]
+    extras = {
+        "torch": "train",
+        "sklearn": "train",
+        "tqdm": "train",
+        "onnxscript": "train",
+        "onnxruntime": "cpu",
+    }
+    extra = extras.get(name, "ros" if name == "rclpy" or name.endswith("_msgs") else None)
+    if extra is None:
+        return RuntimeError(str(error))
+    ros = ", or source a ROS 2 installation" if extra == "ros" else ""
+    return RuntimeError(f"{name} is not installed: pip install 'nn_estimation[{extra}]'{ros}")
+
+
+def _import(args: argparse.Namespace) -> int:
+    from nn_estimation.datasets.registry import import_set
+
+    for name, path in import_set(args.set, args.source, args.out, args.only):
+        print(f"{name} -> {path}", flush=True)
+    return 0
+
+
+def _info(args: argparse.Namespace) -> int:
+    from nn_estimation.info import describe
+
+    print(describe(args.file))
+    return 0
+
+
+def _bench(args: argparse.Namespace) -> int:
+    module = {"inference": "nn_estimation.inference_speed", "uwb": "nn_estimation.uwb.speed"}[args.what]
+    return int(importlib.import_module(module).main([]) or 0)
+
+
+def _demo(args: argparse.Namespace) -> int:
+    from nn_estimation.demo import run
+
+    try:
+        return run(args.directory)
+    except ModuleNotFoundError as error:
+        raise _missing(error) from error
+
+
+def _play(args: argparse.Namespace) -> int:
+    try:
+        from nn_estimation.ros.player import play
+    except ModuleNotFoundError as error:
+        raise _missing(error) from error
+    count = play(args.bag, rate=args.rate, loop=args.loop, topics=args.topics, remap=dict(args.remap))
+    print(f"{count} messages played")
+    return 0
+
+
+def _record(args: argparse.Namespace) -> int:
+    try:
+        from nn_estimation.ros.recorder import record
+    except ModuleNotFoundError as error:
+        raise _missing(error) from error
+    for topic, count in record(args.out, args.topics, seconds=args.seconds).items():
+        print(f"{count:8d}  {topic}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

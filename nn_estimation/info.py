@@ -1,0 +1,61 @@
+"""What a file holds, in words: the contract of a model, or the topics of a bag."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from nn_estimation.bags import BagReader
+from nn_estimation.contract import Contract
+
+
+def describe(path: str | Path) -> str:
+    """Text about a model file or a bag.
+
+    Raises:
+        ModelError: an .onnx file that is no model of this package.
+        BagError: anything else that is no bag.
+    """
+    if Path(path).suffix == ".onnx":
+        from nn_estimation.inference import Model
+
+        model = Model.load(path, provider="cpu")
+        return _model(model.path, model.sha256, model.contract)
+    return _bag(path)
+
+
+def _model(path: Path, sha256: str, contract: Contract) -> str:
+    lines = [f"{path}: {contract.task}, contract version {contract.version}", f"sha256    {sha256}"]
+    lines.append(
+        f"licence   {contract.licence or 'not stated'}, made with nn_estimation {contract.package_version}"
+    )
+    recordings = contract.training.get("recordings", [])
+    lines.append(f"trained   on {', '.join(recordings)} ({contract.training.get('ranges', '?')} ranges)")
+    if contract.training.get("command"):
+        lines.append(f"command   {contract.training['command']}")
+    lines.append("")
+    for kind, specs in (("input", contract.inputs), ("output", contract.outputs)):
+        for spec in specs:
+            shape = ", ".join(map(str, spec.shape))
+            lines.append(f"{kind:9s} {spec.name} {spec.dtype} ({shape}) {spec.unit}".rstrip())
+    lines += ["", "feature               trained range"]
+    for name, (low, high) in zip(contract.features, contract.valid_range, strict=True):
+        lines.append(f"{name:20s} {low:8.2f} to {high:.2f}")
+    lines += ["", "held out   rmse [m]  in 1 sigma  in 2 sigma"]
+    for method, row in contract.metrics.items():
+        if isinstance(row, dict) and "rmse_m" in row:
+            shares = (100 * row.get(f"coverage_{k}sigma", float("nan")) for k in (1, 2))
+            lines.append(
+                f"{method:10s} {row['rmse_m']:8.4f}  " + "  ".join(f"{share:8.0f} %" for share in shares)
+            )
+    return "\n".join(lines)
+
+
+def _bag(path: str | Path) -> str:
+    with BagReader(path) as bag:
+        lines = [f"{bag.path}: {bag.storage}, {bag.end - bag.start:.1f} s"]
+        if bag.damage:
+            lines.append(f"damaged: {bag.damage}")
+        lines += [f"{bag.counts[topic]:9d}  {topic}  {bag.topics[topic]}" for topic in sorted(bag.topics)]
+        for key, value in bag.custom_data.items():
+            lines += ["", f"{key}:", *(f"  {line}" for line in value.rstrip().splitlines())]
+    return "\n".join(lines)
