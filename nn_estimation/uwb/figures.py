@@ -56,7 +56,7 @@ def _path(name: str, traces: Traces, layout: Layout) -> Picture:
     ax.plot(*truth.truth[_thin(len(truth.stamp)), :2].T, color="black", lw=1.1, ls="--", label="truth")
     ax.plot(*layout.anchor_positions[:, :2].T, "^", color="black", ms=8, label="anchors")
     ax.set(xlabel="x [m]", ylabel="y [m]", aspect="equal")
-    ax.legend(frameon=False, fontsize=9)
+    figure.legend(frameon=False, fontsize=9, loc="outside upper center", ncols=3)
     caption = "Seen from above: the position each method finds in a closed loop on its own ranges."
     return Picture("path", f"Where the body was: {name}", caption, figure)
 
