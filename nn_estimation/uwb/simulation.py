@@ -16,7 +16,7 @@ from nn_estimation.bags import BagWriter
 from nn_estimation.uwb.geometry import NO_ANCHOR, link_geometry
 from nn_estimation.uwb.layout import Anchor, Layout, Tag
 
-GRAVITY = np.array([0.0, 0.0, 9.81])  # [m/s^2] what an accelerometer at rest feels
+GRAVITY = np.array([0.0, 0.0, 9.80665])  # [m/s^2] what an accelerometer at rest feels
 START = 1000.0  # [s] first stamp: a simulated clock at zero counts as not set in ROS
 ROOM = (8.0, 7.0, 2.7)  # [m] the anchors stand along its walls
 MAX_SCORED_ERROR = 0.8  # [m] beyond are blocked lines of sight, which the gate is for
