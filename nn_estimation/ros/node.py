@@ -80,7 +80,7 @@ class ManagedNode(LifecycleNode):
 
     def advertise(self, msgtype: type, topic: str) -> Any:
         """A reliable lifecycle publisher, removed at cleanup; `publish` takes CDR bytes too."""
-        publisher = self.create_lifecycle_publisher(
+        publisher: Any = self.create_lifecycle_publisher(
             msgtype,
             self.resolve(topic),
             OUTPUT_QOS,

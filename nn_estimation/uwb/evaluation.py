@@ -296,7 +296,7 @@ def _metrics(found: Sequence[tuple[ErrorTrace, PoseTrace | None]]) -> dict[str, 
 def joined(poses: Sequence[PoseTrace]) -> PoseTrace:
     """Pose traces of several recordings as one."""
     return PoseTrace(
-        *(np.concatenate([getattr(p, name) for p in poses]) for name in _POSE_COLUMNS),
+        **{name: np.concatenate([getattr(p, name) for p in poses]) for name in _POSE_COLUMNS},
         dimensions=min(pose.dimensions for pose in poses),
     )
 
