@@ -22,6 +22,10 @@ from nn_estimation.uwb.features import FeatureReader
 from nn_estimation.uwb.layout import Layout
 from nn_estimation.uwb.ridge import Ridge
 
+TASKS = ("uwb_bias", "uwb_tdoa_bias")
+TENSORS = {"features", "link", "bias", "variance", "gradient"}
+TABLES = ("links", "raw", "constant", "affine", "ridge", "correlation_time")
+
 
 class LearnedBias:
     """Shared by ridge and network: the range check on the features, and the affine fallback."""
@@ -111,9 +115,22 @@ def load_bias_models(model: Model, layout: Layout) -> dict[str, BiasModel]:
     """The bias models of one file by method: raw, constant, affine, ridge, network.
 
     Raises:
-        ModelError: parameters that do not fit together.
+        ModelError: a model for another task, or parameters that do not fit together.
     """
-    parameters = model.contract.parameters
+    contract, parameters = model.contract, model.contract.parameters
+    if contract.task not in TASKS:
+        raise ModelError(
+            f"{model.path} is a model for the task {contract.task}, {' or '.join(TASKS)} is needed: "
+            "choose another file"
+        )
+    missing = [f"the table {name}" for name in TABLES if name not in parameters]
+    named = {spec.name for spec in (*contract.inputs, *contract.outputs)}
+    missing += [f"the tensor {name}" for name in sorted(TENSORS - named)]
+    if missing:
+        raise ModelError(
+            f"{model.path} lacks {', '.join(missing)} of a {contract.task} model: "
+            "train it with `nn_estimation train uwb`"
+        )
     links = LinkIndex(parameters["links"], layout)
     models: dict[str, BiasModel] = {}
     for method in ("raw", "constant", "affine"):
