@@ -22,7 +22,7 @@ def generate_launch_description() -> LaunchDescription:
             DeclareLaunchArgument(
                 "suffix",
                 default_value="_corrected",
-                description="ending of the range topics; empty: raw ranges",
+                description="ending of the range topics; '' (within double quotes in a shell): raw ranges",
             ),
             DeclareLaunchArgument(
                 "params",
@@ -43,7 +43,7 @@ def generate_launch_description() -> LaunchDescription:
                     value["params"],
                     {
                         "anchors": value["anchors"],
-                        "suffix": ParameterValue(value["suffix"], value_type=str),
+                        "suffix": ParameterValue(value["suffix"]),
                         "use_sim_time": ParameterValue(value["use_sim_time"], value_type=bool),
                     },
                 ],
