@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from nn_estimation import cdr
 from nn_estimation.uwb.bias import FALLBACK_NAMES
 from nn_estimation.uwb.geometry import NO_ANCHOR
 from nn_estimation.uwb.stream import UNKNOWN_ANCHOR, UwbStream
@@ -28,7 +29,7 @@ def _input(stream: UwbStream) -> tuple[str, str, dict[str, object]]:
             f"{stream.counts[UNKNOWN_ANCHOR]} ranges of unknown anchors ({names}): add them to the layout"
         )
     elif not stream.last_heard:
-        problem = f"no ranges yet on {', '.join(t for t in stream.topics if t.endswith(('range', 'tdoa')))}"
+        problem = f"no ranges yet on {', '.join(t for t, kind in stream.topics.items() if kind == cdr.RANGE)}"
     else:
         bad = [name for name, count in stream.counts.items() if count]
         if bad:
