@@ -16,16 +16,17 @@ import rclpy
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.topic_endpoint_info import TopicEndpointInfo
 
 from nn_estimation.bags import BagError, BagWriter
 from nn_estimation.ros.messages import UnknownTypeError, message_class
 
-QOS = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=5000, reliability=ReliabilityPolicy.RELIABLE)
+DEPTH = 5000
 DISCOVERY_PERIOD = 0.1  # [s]
 
 
 class Recorder(Node):
-    """Subscribes to topics once they exist and writes what comes.
+    """Subscribes to topics once they are published and writes what comes.
 
     Args:
         writer: of the bag.
@@ -46,15 +47,25 @@ class Recorder(Node):
         for topic, types in self.get_topic_names_and_types():
             if topic in self._subscribed or not any(fnmatch(topic, pattern) for pattern in self._patterns):
                 continue
+            publishers = self.get_publishers_info_by_topic(topic)
+            if not publishers:
+                continue
             self._subscribed.add(topic)
             self.counts.setdefault(topic.lstrip("/"), 0)
             record = partial(self._record, topic.lstrip("/"), types[0])
-            self.create_subscription(message_class(types[0]), topic, record, QOS, raw=True)
+            self.create_subscription(message_class(types[0]), topic, record, _qos(publishers), raw=True)
 
     def _record(self, topic: str, msgtype: str, data: bytes) -> None:
         with self._lock:
             self._writer.write(topic, msgtype, time.time_ns(), data)
             self.counts[topic] += 1
+
+
+def _qos(publishers: Sequence[TopicEndpointInfo]) -> QoSProfile:
+    """Reliable, unless a publisher is not: the two would never match."""
+    best_effort = any(p.qos_profile.reliability == ReliabilityPolicy.BEST_EFFORT for p in publishers)
+    reliability = ReliabilityPolicy.BEST_EFFORT if best_effort else ReliabilityPolicy.RELIABLE
+    return QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=DEPTH, reliability=reliability)
 
 
 def record(out: str | Path, topics: Sequence[str], *, seconds: float | None = None) -> dict[str, int]:

@@ -1,0 +1,39 @@
+"""The recorder as a user starts it."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("rclpy")
+
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import Range
+
+from nn_estimation import cdr
+from nn_estimation.bags import BagReader
+
+COUNT = 50
+
+
+@pytest.mark.parametrize("reliability", [ReliabilityPolicy.RELIABLE, ReliabilityPolicy.BEST_EFFORT])
+def test_drivers_of_either_reliability_are_recorded(
+    start: Callable[..., Any],
+    probe: Any,
+    tmp_path: Path,
+    until: Callable[..., Any],
+    reliability: ReliabilityPolicy,
+) -> None:
+    recorder = start("nn_estimation.ros.recorder", str(tmp_path / "bag"), "uwb/range")
+    driver = probe.node.create_publisher(Range, "uwb/range", QoSProfile(depth=1000, reliability=reliability))
+    until(driver.get_subscription_count)
+    for number in range(COUNT):
+        driver.publish(cdr.encode_range(cdr.RangeMessage(number + 1, "a0", 1.0, 0.0)))
+        time.sleep(0.02)
+    recorder.interrupt()
+    assert recorder.wait() == 0, recorder.output
+    with BagReader(tmp_path / "bag") as bag:
+        stamps = [cdr.decode_range(data).stamp_ns for _, _, data in bag.raw()]
+    assert len(stamps) > COUNT / 2  # the first ones go before DDS has matched both ends
