@@ -33,8 +33,14 @@ def write_replay(bag: BagReader, stream: UwbStream, out: str | Path) -> dict[str
         Number of messages written by topic, of the new topics.
 
     Raises:
-        BagError: `out` exists, or holds the corrected topics already.
+        BagError: `out` exists, `bag` has no ranges, or holds the corrected topics already.
     """
+    ranges = [topic for topic, msgtype in stream.topics.items() if msgtype == cdr.RANGE]
+    if not set(ranges) & set(bag.topics):
+        raise BagError(
+            f"{bag.path} has none of {', '.join(ranges)}: give its own names with --remap, "
+            f"or other tags with --anchors; it has {', '.join(sorted(bag.topics))}"
+        )
     corrected = {
         stream.layout.tag_topic(tag.name, kind) for tag in stream.layout.tags for kind in _OUT.values()
     }
