@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -15,11 +14,12 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 from rclpy.parameter import Parameter as RosParameter
 from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
-from rclpy.task import Future
+from rclpy.signals import SignalHandlerOptions
 from std_srvs.srv import Trigger
 
 from nn_estimation.ros.diagnostics import ERROR, Diagnostics, Status
 from nn_estimation.ros.parameters import Parameter, ParameterError, declare, values
+from nn_estimation.ros.stop import StopSignals
 
 SENSOR_QOS = QoSProfile(
     history=HistoryPolicy.KEEP_LAST, depth=1000, reliability=ReliabilityPolicy.BEST_EFFORT
@@ -186,25 +186,29 @@ class ManagedNode(LifecycleNode):
 
 
 def run(make: Callable[[], ManagedNode], args: Sequence[str] | None = None) -> int:
-    """Spin a node until SIGINT or shutdown; the exit code of its process.
+    """Spin a node until SIGINT, SIGTERM or shutdown; the exit code of its process.
 
     Returns:
         0 after a clean stop, 1 where the autostart failed.
     """
-    rclpy.init(args=sys.argv if args is None else list(args))
-    node = None
+    signals = StopSignals()
+    rclpy.init(args=sys.argv if args is None else list(args), signal_handler_options=SignalHandlerOptions.NO)
+    node = executor = None
     try:
         node = make()
         if not node.autostart():
             return 1
         executor = _executor()
         executor.add_node(node)
-        # EventsExecutor.spin() does not return in rclpy 9.1; this does.
-        executor.spin_until_future_complete(Future(), 1e6)
+        signals.started()
+        executor.spin_until_future_complete(signals.stop, 1e6)
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
     finally:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not interrupt the clean-up
+        signals.close()
+        # In this order: an executor that still has callbacks of a node that is gone aborts.
+        if executor is not None:
+            executor.shutdown()
         if node is not None:
             node.destroy_node()
         rclpy.try_shutdown()
@@ -212,7 +216,7 @@ def run(make: Callable[[], ManagedNode], args: Sequence[str] | None = None) -> i
 
 
 def _executor() -> Any:
-    """The events executor, at a third of the processor time, where this rclpy has it (Kilted and later)."""
+    """The events executor, at a third of the processor time, where this rclpy has it."""
     try:
         from rclpy.experimental import EventsExecutor
     except ImportError:
