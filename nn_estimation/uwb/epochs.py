@@ -65,6 +65,7 @@ class Link:
 class _Source:
     """One topic: which stamps it has passed and which keys it delivers."""
 
+    first: float  # stamp of its first message, or of the first after a silence
     passed: float = -math.inf  # no message up to and including this stamp is taken any more
     stamp: float = -math.inf  # of the newest message
     keys: dict[object, float] = field(default_factory=dict)  # key -> newest stamp it came with
@@ -108,14 +109,18 @@ class Sequencer:
         if math.isnan(self._first):
             self._first = self._newest = stamp
         self._newest = max(self._newest, stamp)
-        state = self._sources.setdefault(source, _Source())
+        state = self._sources.setdefault(source, _Source(stamp))
         if stamp == state.stamp and key in state.open:
             self.counts[REPEATED] += 1
             return continuous
         if stamp <= state.passed or stamp <= self._released or stamp < state.stamp:
             self.counts[LATE] += 1
+            if stamp == state.stamp:
+                state.keys[key] = stamp  # a link that came back is waited for from the next stamp on
             return continuous
         if stamp > state.stamp:
+            if stamp - state.stamp > self.forget_after:
+                state.first = stamp
             state.passed = max(state.passed, math.nextafter(stamp, -math.inf))
             state.stamp = stamp
             state.open.clear()
@@ -126,8 +131,10 @@ class Sequencer:
             self._items[stamp] = []
             heapq.heappush(self._stamps, stamp)
         self._items[stamp].append((source, key, item))
-        if known and len(state.open) >= self._expected(state, stamp):
-            state.passed = stamp
+        # Until forget_after, which links there are is still being found out: none is called the last.
+        if known and stamp - state.first >= self.forget_after:
+            if len(state.open) >= self._expected(state, stamp):
+                state.passed = stamp
         return continuous
 
     def pop(self) -> Iterator[tuple[float, list[tuple[str, object, object]]]]:
@@ -154,7 +161,7 @@ class Sequencer:
     def _complete(self, stamp: float) -> bool:
         if self._newest - stamp >= self.max_delay:
             return True
-        if stamp - self._first < self.forget_after:
+        if self._newest - self._first < self.forget_after:
             return False  # which topics there are is still being found out
         for source in self._sources.values():
             if source.passed < stamp and self._newest - source.stamp < self.forget_after:

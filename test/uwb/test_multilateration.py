@@ -1,0 +1,130 @@
+"""The cold start finds the body wherever it is, or says nothing."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.spatial.transform import Rotation
+
+from nn_estimation.uwb.bias import uncalibrated
+from nn_estimation.uwb.epochs import Epoch, Link
+from nn_estimation.uwb.geometry import NO_ANCHOR, link_geometry, true_difference
+from nn_estimation.uwb.layout import Anchor, Layout, Tag
+from nn_estimation.uwb.multilateration import Fix, Multilateration
+
+CORNERS = [(x, y, z) for x in (0.0, 8.0) for y in (0.0, 6.0) for z in (0.3, 2.6)]
+TAGS = (Tag("left", np.array([0.25, 0.2, 0.05])), Tag("right", np.array([-0.25, -0.2, 0.05])))
+
+
+def layout(planar: float | None = None, tags: tuple[Tag, ...] = TAGS, anchors: int = 8) -> Layout:
+    return Layout(tuple(Anchor(f"a{i}", np.array(c)) for i, c in enumerate(CORNERS[:anchors])), tags, planar)
+
+
+def epoch(
+    room: Layout, position: np.ndarray, yaw: float, *, tdoa: bool = False, noise: float = 0.0, seed: int = 0
+) -> Epoch:
+    rng = np.random.default_rng(seed)
+    ends = [
+        (t, a, (a + 1) % len(room.anchors) if tdoa else NO_ANCHOR)
+        for t in range(len(room.tags))
+        for a in range(len(room.anchors))
+    ]
+    tag, a, b = (np.array(column, dtype=np.int64) for column in zip(*ends, strict=True))
+    R = Rotation.from_euler("z", yaw).as_matrix()
+    true = true_difference(link_geometry(room, position, R, tag, a, b))
+    measured = true + noise * rng.standard_normal(len(true))
+    return Epoch.of(50.0, [Link(*end, value, 0.0) for end, value in zip(ends, measured, strict=True)])
+
+
+def start(room: Layout, first: Epoch) -> Fix | None:
+    return Multilateration(room).add(first, uncalibrated(room), imu=False)
+
+
+places = st.tuples(st.floats(1.5, 6.5), st.floats(1.5, 4.5), st.floats(0.6, 2.2)).map(np.array)
+headings = st.floats(-3.1, 3.1)
+
+
+@pytest.mark.parametrize("tdoa", [False, True], ids=["two-way", "tdoa"])
+@given(places, headings)
+@settings(max_examples=20)
+def test_a_body_in_space_is_found_with_its_heading(tdoa: bool, position: np.ndarray, yaw: float) -> None:
+    room = layout()
+    fix = start(room, epoch(room, position, yaw, tdoa=tdoa))
+    assert fix is not None
+    np.testing.assert_allclose(fix.position, position, atol=0.02)
+    np.testing.assert_allclose(fix.R_world_body, Rotation.from_euler("z", yaw).as_matrix(), atol=0.05)
+
+
+@given(places, headings)
+@settings(max_examples=20)
+def test_a_body_in_a_plane_is_found_at_its_height(position: np.ndarray, yaw: float) -> None:
+    room = layout(planar=0.7)
+    at = np.array([*position[:2], 0.7])
+    fix = start(room, epoch(room, at, yaw, noise=0.03))
+    assert fix is not None
+    assert fix.position[2] == 0.7
+    np.testing.assert_allclose(fix.position, at, atol=0.15)
+
+
+def test_a_gross_outlier_does_not_move_the_fix() -> None:
+    room = layout()
+    one = epoch(room, np.array([3.0, 2.0, 1.0]), 0.5, noise=0.02)
+    one.measured[5] += 6.0
+    fix = start(room, one)
+    assert fix is not None
+    np.testing.assert_allclose(fix.position, [3.0, 2.0, 1.0], atol=0.2)
+
+
+def test_the_covariance_covers_the_error() -> None:
+    room = layout()
+    inside = []
+    for seed in range(60):
+        fix = start(room, epoch(room, np.array([3.0, 2.0, 1.0]), 0.5, noise=0.15, seed=seed))
+        assert fix is not None
+        error = fix.position - [3.0, 2.0, 1.0]
+        inside.append(error @ np.linalg.solve(fix.covariance[:3, :3], error) < 11.3)  # 99 % of chi2(3)
+    assert np.mean(inside) > 0.9
+
+
+def test_too_few_anchors_give_no_fix() -> None:
+    for planar, anchors in ((None, 3), (0.7, 2)):
+        room = layout(planar, anchors=anchors)
+        assert start(room, epoch(room, np.array([3.0, 2.0, 0.7]), 0.0)) is None
+
+
+def test_one_tag_gives_a_position_and_an_unknown_heading() -> None:
+    room = layout(tags=(Tag("tag", np.zeros(3)),))
+    fix = start(room, epoch(room, np.array([3.0, 2.0, 1.0]), 0.0))
+    assert fix is not None
+    np.testing.assert_allclose(fix.position, [3.0, 2.0, 1.0], atol=0.01)
+    assert fix.covariance[3, 3] == pytest.approx(np.pi**2 / 3)
+
+
+def test_ranges_that_arrive_one_by_one_add_up() -> None:
+    room = layout(tags=(Tag("tag", np.zeros(3)),))
+    whole = epoch(room, np.array([3.0, 2.0, 1.0]), 0.0)
+    begin, model = Multilateration(room), uncalibrated(room)
+    fixes = []
+    for n in range(len(whole.tag)):
+        link = Link(0, int(whole.anchor_a[n]), NO_ANCHOR, float(whole.measured[n]), 0.0)
+        fixes.append(begin.add(Epoch.of(50.0 + 0.06 * n, [link]), model, imu=False))
+    assert fixes[0] is None
+    assert any(fix is not None for fix in fixes)
+
+
+def test_old_ranges_are_forgotten() -> None:
+    room = layout(tags=(Tag("tag", np.zeros(3)),))
+    whole = epoch(room, np.array([3.0, 2.0, 1.0]), 0.0)
+    begin, model = Multilateration(room), uncalibrated(room)
+    for n in range(len(whole.tag)):
+        link = Link(0, int(whole.anchor_a[n]), NO_ANCHOR, float(whole.measured[n]), 0.0)
+        assert begin.add(Epoch.of(50.0 + 0.4 * n, [link]), model, imu=False) is None
+
+
+def test_ranges_that_are_no_numbers_are_left_out() -> None:
+    room = layout()
+    one = epoch(room, np.array([3.0, 2.0, 1.0]), 0.5)
+    one.measured[[0, 9]] = np.nan
+    fix = start(room, one)
+    assert fix is not None
+    np.testing.assert_allclose(fix.position, [3.0, 2.0, 1.0], atol=0.02)
