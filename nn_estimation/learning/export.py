@@ -279,11 +279,13 @@ def _difference(
     if finite_inputs and not np.isfinite(want).all():
         return np.inf, f"on {title}, {spec.name} is not finite although the inputs are"
     with np.errstate(invalid="ignore"):
-        ratio = np.abs(have.astype(np.float64) - want) / (ATOL + RTOL * np.abs(want.astype(np.float64)))
+        ratio: np.ndarray = np.abs(have.astype(np.float64) - want) / (
+            ATOL + RTOL * np.abs(want.astype(np.float64))
+        )
     ratio = np.where(
         (want == have) | (np.isnan(want) & np.isnan(have)), 0.0, np.nan_to_num(ratio, nan=np.inf)
     )
-    at = np.unravel_index(int(ratio.argmax()), ratio.shape)
+    at = np.unravel_index(int(np.argmax(ratio)), ratio.shape)
     sample = {
         name: array[at[0]] if at and array.shape[:1] == want.shape[:1] else array
         for name, array in inputs.items()

@@ -31,13 +31,13 @@ def fit_table(method: str, error: np.ndarray, distance: np.ndarray, link: np.nda
     count = np.bincount(link, minlength=links).astype(np.float64)
     offset, slope = np.zeros(links), np.zeros(links)
     if method != "raw":
-        seen = np.maximum(count, 1.0)
+        seen: np.ndarray = np.maximum(count, 1.0)
         mean_x = np.bincount(link, x, links) / seen
         mean_e = np.bincount(link, error, links) / seen
         if method == "affine":
             dx, de = x - mean_x[link], error - mean_e[link]
             sxx, sxy = np.bincount(link, dx * dx, links), np.bincount(link, dx * de, links)
-            common = sxy.sum() / max(sxx.sum(), 1e-9)
+            common = float(sxy.sum()) / max(float(sxx.sum()), 1e-9)
             noise = float(np.mean((de - common * dx) ** 2))
             prior = CORRELATED * noise / SLOPE_SPREAD**2
             slope = (sxy + prior * common) / (sxx + prior)
@@ -84,8 +84,8 @@ def time_blocks(stamp: np.ndarray, recording: np.ndarray, blocks: int) -> np.nda
     fold = np.empty(len(stamp), dtype=np.int64)
     for number in np.unique(recording):
         mine = recording == number
-        rank = np.unique(stamp[mine], return_inverse=True)[1]
-        fold[mine] = rank * blocks // (rank.max() + 1)
+        stamps, rank = np.unique(stamp[mine], return_inverse=True)
+        fold[mine] = rank * blocks // len(stamps)
     return fold
 
 
