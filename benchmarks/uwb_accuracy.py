@@ -21,6 +21,7 @@ from scipy.stats import norm
 from nn_estimation.inference import Model
 from nn_estimation.metrics import auc
 from nn_estimation.traces import ErrorTrace, PoseTrace
+from nn_estimation.uwb.bias import METHODS
 from nn_estimation.uwb.calibration import apply_table, fit_table
 from nn_estimation.uwb.evaluation import evaluate
 from nn_estimation.uwb.features import FeatureReader
@@ -46,14 +47,19 @@ class Row:
     yaw: float | None = None  # [deg]
 
 
-def run(train_bags: Sequence[Path], test_bags: Sequence[Path], config: UwbTrainConfig | None = None) -> Found:
-    """Traces of every method on bags left out."""
+def run(
+    train_bags: Sequence[Path],
+    test_bags: Sequence[Path],
+    config: UwbTrainConfig | None = None,
+    methods: Sequence[str] = METHODS,
+) -> Found:
+    """Traces of the methods on bags left out."""
     found: Found = {}
     with tempfile.TemporaryDirectory() as folder:
         trained = train(train_bags, Path(folder) / "model.onnx", config)
-        evaluation = evaluate(test_bags, trained.path)
-    for methods in evaluation.traces.values():
-        for method, pair in methods.items():
+        evaluation = evaluate(test_bags, trained.path, methods=methods)
+    for recording in evaluation.traces.values():
+        for method, pair in recording.items():
             found.setdefault(method, []).append(pair)
     return found
 
@@ -84,7 +90,7 @@ def lias(bags: Path) -> Iterator[Row]:
     """One run for training, the other for the test; the plain network beside the structured one."""
     for here, there in (("mid", "slow"), ("slow", "mid")):
         found = run([bags / here], [bags / there])
-        plain = run([bags / here], [bags / there], UwbTrainConfig(network="plain", hidden=24))
+        plain = run([bags / here], [bags / there], UwbTrainConfig(network="plain", hidden=24), ["network"])
         yield from rows(f"lias {here} -> {there}", {**found, PLAIN: plain["network"]})
 
 

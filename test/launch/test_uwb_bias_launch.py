@@ -1,0 +1,194 @@
+"""uwb_bias.launch.py on a ROS 2 installation; test/live makes the same checks with plain processes."""
+
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+launch_pytest = pytest.importorskip(
+    "launch_pytest", reason="needs a ROS 2 installation: launch_pytest is not on PyPI"
+)
+
+import rclpy
+from launch.event_handlers import OnProcessExit, OnProcessIO, OnProcessStart
+from launch.launch_description_sources import PythonLaunchDescriptionSource
+from lifecycle_msgs.msg import State, Transition
+from lifecycle_msgs.srv import ChangeState, GetState
+from sensor_msgs.msg import Range
+
+import launch
+from nn_estimation import cdr
+from nn_estimation.uwb.layout import Layout
+
+ROOT = Path(__file__).resolve().parents[2]
+LAYOUT = """
+anchors:
+  a0: {position: [0.0, 0.0, 2.0]}
+  a1: {position: [6.0, 0.0, 2.2]}
+  a2: {position: [6.0, 5.0, 2.1]}
+  a3: {position: [0.0, 5.0, 1.9]}
+tags:
+  tag: {position: [0.0, 0.0, 0.0]}
+planar: {z: 0.5}
+"""
+TIMEOUT = 40.0  # [s]
+
+
+class Watch:
+    """What happened to the processes of a launch."""
+
+    def __init__(self) -> None:
+        self.pids: list[int] = []
+        self.codes: list[int] = []
+        self.output = ""
+
+    def handlers(self) -> list[launch.actions.RegisterEventHandler]:
+        return [
+            launch.actions.RegisterEventHandler(handler)
+            for handler in (
+                OnProcessStart(on_start=lambda event, _: self.pids.append(event.pid)),
+                OnProcessIO(on_stdout=self._take, on_stderr=self._take),
+                OnProcessExit(on_exit=lambda event, _: self.codes.append(event.returncode)),
+            )
+        ]
+
+    def _take(self, event: Any) -> None:
+        self.output += event.text.decode()
+
+
+def until(condition: Any) -> None:
+    deadline = time.monotonic() + TIMEOUT
+    while not condition():
+        assert time.monotonic() < deadline, "waited too long"
+        time.sleep(0.02)
+
+
+def description(watch: Watch, anchors: Path, model: str = "", **arguments: str) -> launch.LaunchDescription:
+    """The launch file under test."""
+    given = {"model": model, "anchors": str(anchors), "use_network": "false", **arguments}
+    source = PythonLaunchDescriptionSource(str(ROOT / "launch" / "uwb_bias.launch.py"))
+    include = launch.actions.IncludeLaunchDescription(source, launch_arguments=given.items())
+    return launch.LaunchDescription([*watch.handlers(), include, launch_pytest.actions.ReadyToTest()])
+
+
+@pytest.fixture
+def watch() -> Watch:
+    return Watch()
+
+
+@pytest.fixture
+def anchors(tmp_path: Path) -> Path:
+    path = tmp_path / "anchors.yaml"
+    path.write_text(LAYOUT)
+    return path
+
+
+@launch_pytest.fixture
+def bias_node(watch: Watch, anchors: Path) -> launch.LaunchDescription:
+    return description(watch, anchors)
+
+
+@launch_pytest.fixture
+def bias_node_with_a_wrong_model(watch: Watch, anchors: Path, tmp_path: Path) -> launch.LaunchDescription:
+    wrong = tmp_path / "wrong.onnx"
+    wrong.write_bytes(b"not a model")
+    return description(watch, anchors, str(wrong), use_network="true")
+
+
+class Probe:
+    """Publishes ranges of a robot that stands still and listens."""
+
+    def __init__(self, anchors: Path) -> None:
+        rclpy.init()
+        self.node = rclpy.create_node("probe")
+        self.corrected: list[Range] = []
+        self.node.create_subscription(Range, "uwb/range_corrected", self.corrected.append, 1000)
+        self._output = self.node.create_publisher(Range, "uwb/range", 1000)
+        self._layout = Layout.from_yaml(anchors)
+        self._stamp = 1000.0
+        self._spinner = threading.Thread(target=self._spin, daemon=True)
+        self._spinner.start()
+
+    def _spin(self) -> None:
+        while rclpy.ok():
+            rclpy.spin_once(self.node, timeout_sec=0.05)
+
+    def send(self) -> None:
+        self._stamp += 0.02
+        for anchor in self._layout.anchors:
+            distance = float(np.linalg.norm(anchor.position - np.array([2.0, 3.0, 0.5])))
+            message = cdr.RangeMessage(round(self._stamp * 1e9), anchor.name, distance, 0.0)
+            self._output.publish(cdr.encode_range(message))
+        time.sleep(0.02)
+
+    def call(self, service_type: Any, name: str, request: Any) -> Any:
+        client = self.node.create_client(service_type, name)
+        assert client.wait_for_service(TIMEOUT)
+        future = client.call_async(request)
+        deadline = time.monotonic() + TIMEOUT
+        while not future.done() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        return future.result()
+
+    def close(self) -> None:
+        rclpy.shutdown()
+        self._spinner.join(5.0)
+
+
+@pytest.fixture
+def probe(anchors: Path) -> Any:
+    probe = Probe(anchors)
+    yield probe
+    probe.close()
+
+
+def state(probe: Probe) -> int:
+    return probe.call(GetState, "/uwb_bias_node/get_state", GetState.Request()).current_state.id
+
+
+@pytest.mark.launch(fixture=bias_node)
+def test_the_node_is_active_and_corrects_at_the_rate_of_the_ranges(bias_node: Any, probe: Probe) -> None:
+    assert state(probe) == State.PRIMARY_STATE_ACTIVE
+    deadline = time.monotonic() + TIMEOUT
+    while not probe.corrected and time.monotonic() < deadline:
+        probe.send()
+    time.sleep(0.5)
+    before = len(probe.corrected)
+    for _ in range(50):
+        probe.send()
+    while len(probe.corrected) < before + 200 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert len(probe.corrected) == before + 200
+
+
+@pytest.mark.launch(fixture=bias_node)
+def test_the_lifecycle_goes_through_its_services(bias_node: Any, probe: Probe) -> None:
+    for transition, expected in (
+        (Transition.TRANSITION_DEACTIVATE, State.PRIMARY_STATE_INACTIVE),
+        (Transition.TRANSITION_CLEANUP, State.PRIMARY_STATE_UNCONFIGURED),
+        (Transition.TRANSITION_CONFIGURE, State.PRIMARY_STATE_INACTIVE),
+        (Transition.TRANSITION_ACTIVATE, State.PRIMARY_STATE_ACTIVE),
+    ):
+        request = ChangeState.Request(transition=Transition(id=transition))
+        assert probe.call(ChangeState, "/uwb_bias_node/change_state", request).success
+        assert state(probe) == expected
+
+
+@pytest.mark.launch(fixture=bias_node)
+def test_sigint_ends_the_node_with_exit_code_zero(bias_node: Any, watch: Watch, probe: Probe) -> None:
+    assert state(probe) == State.PRIMARY_STATE_ACTIVE
+    os.kill(watch.pids[0], signal.SIGINT)
+    until(lambda: watch.codes)
+    assert watch.codes == [0]
+
+
+@pytest.mark.launch(fixture=bias_node_with_a_wrong_model)
+def test_a_wrong_model_fails_cleanly(bias_node_with_a_wrong_model: Any, watch: Watch) -> None:
+    until(lambda: watch.codes)
+    assert watch.codes == [1]
+    assert "cannot be configured" in watch.output and "wrong.onnx" in watch.output
