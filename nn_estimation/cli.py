@@ -176,8 +176,14 @@ def _info(args: argparse.Namespace) -> int:
 
 
 def _bench(args: argparse.Namespace) -> int:
+    from nn_estimation.uwb.commands import default_model
+
     module = {"inference": "nn_estimation.inference_speed", "uwb": "nn_estimation.uwb.speed"}[args.what]
-    return int(importlib.import_module(module).main([]) or 0)
+    try:
+        print(importlib.import_module(module).report(default_model()))
+    except ModuleNotFoundError as error:
+        raise _missing(error) from error
+    return 0
 
 
 def _demo(args: argparse.Namespace) -> int:

@@ -86,6 +86,20 @@ def _fill_and_run(bound: Bound, inputs: dict[str, np.ndarray]) -> None:
     bound()
 
 
+def report(path: str | Path) -> str:
+    """Which provider `auto` takes, what a run costs on each that loads, and the table on the fastest.
+
+    Raises:
+        ModelError: the model cannot be loaded.
+    """
+    model = Model.load(path)
+    tried = ", ".join(f"{name} {1e6 * seconds:.1f} us" for name, seconds in model.timings.items())
+    head = (
+        f"{path}, onnxruntime {onnxruntime.__version__}\na run at batch 1: {tried}; below: {model.provider}"
+    )
+    return f"{head}\n\n{table(measure(path, provider=model.provider))}"
+
+
 def table(timings: Sequence[Timing]) -> str:
     """One line a timing, times in microseconds."""
     lines = [f"{'batch':>5}  {'call':<12}  {'median [us]':>11}  {'p99 [us]':>9}  {'overhead':>8}"]

@@ -2,7 +2,7 @@ from pathlib import Path
 
 from onnx_models import write_model
 
-from nn_estimation import inference_speed
+from nn_estimation import cli, inference_speed
 
 
 def test_the_bare_session_stands_beside_both_ways_to_call_a_model(tmp_path: Path, monkeypatch) -> None:
@@ -18,3 +18,10 @@ def test_the_bare_session_stands_beside_both_ways_to_call_a_model(tmp_path: Path
     assert (
         len(lines) == 7 and lines[2].endswith("%") and len({len(line) for line in lines if "%" in line}) == 1
     )
+
+
+def test_the_command_names_the_provider_and_what_each_costs(monkeypatch, capsys) -> None:
+    monkeypatch.setattr(inference_speed, "ROUNDS", 3)
+    assert cli.main(["bench"]) == 0
+    said = capsys.readouterr().out
+    assert "uwb_bias.onnx, onnxruntime" in said and "a run at batch 1: cpu " in said and "Bound" in said
