@@ -130,9 +130,13 @@ def verdict(gain: Reduction) -> str:
 def default_model(name: str = "uwb_bias.onnx") -> Path:
     """A model shipped with the package: in the source tree or installed under share/."""
     here = Path(__file__).resolve()
+    prefixes = [
+        *here.parents[5:6],
+        Path(sys.prefix),
+    ]  # of PREFIX/lib/python3/site-packages, as colcon installs
     candidates = [
         here.parents[2] / "models" / name,
-        Path(sys.prefix) / "share" / "nn_estimation" / "models" / name,
+        *(prefix / "share" / "nn_estimation" / "models" / name for prefix in prefixes),
     ]
     for path in candidates:
         if path.is_file():
