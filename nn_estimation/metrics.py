@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -53,7 +54,7 @@ def pose_metrics(trace: PoseTrace) -> dict[str, float]:
 
 @dataclass(frozen=True)
 class Reduction:
-    """By how much an RMSE is below that of a baseline [%], with its 95 % interval."""
+    """By how much an RMSE is below that of a baseline [%], with its 95 % interval; NaN where there is none."""
 
     percent: float
     low: float
@@ -63,7 +64,8 @@ class Reduction:
 def reduction(baseline: np.ndarray, error: np.ndarray, stamp: np.ndarray, seed: int = 0) -> Reduction:
     """RMSE of `error` against `baseline`, both (N,) on the same samples.
 
-    The interval is a bootstrap over blocks of `BLOCK` seconds: neighbouring errors are alike.
+    The interval is a bootstrap over blocks of `BLOCK` seconds, as neighbouring errors are alike; one block alone
+    gives none.
 
     Args:
         baseline: (N,) errors.
@@ -74,10 +76,12 @@ def reduction(baseline: np.ndarray, error: np.ndarray, stamp: np.ndarray, seed: 
     block = np.unique((stamp - stamp.min()) // BLOCK, return_inverse=True)[1]
     size = np.bincount(block)
     squares = np.bincount(block, baseline**2), np.bincount(block, error**2)
-    percent = _percent(squares[0].sum(), squares[1].sum())
+    percent = float(_percent(squares[0].sum(), squares[1].sum()))
+    if len(size) < 2:
+        return Reduction(percent, math.nan, math.nan)
     draws = np.random.default_rng(seed).integers(len(size), size=(RESAMPLES, len(size)))
     low, high = np.quantile(_percent(squares[0][draws].sum(1), squares[1][draws].sum(1)), (0.025, 0.975))
-    return Reduction(float(percent), float(low), float(high))
+    return Reduction(percent, float(low), float(high))
 
 
 def _percent(baseline: np.ndarray, error: np.ndarray) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from argparse import Namespace
 from collections.abc import Mapping
@@ -118,13 +119,13 @@ def gains(traces: Mapping[str, Mapping[str, tuple[Any, Any]]]) -> Reduction:
 
 def verdict(gain: Reduction) -> str:
     """Who won and by how much."""
-    where = "below" if gain.percent >= 0 else "above"
-    low, high = sorted((abs(gain.low), abs(gain.high))) if gain.low * gain.high > 0 else (gain.low, gain.high)
-    unsure = "" if gain.low * gain.high > 0 else ": not told apart"
-    return (
-        f"network is {abs(gain.percent):.0f} % {where} affine in range RMSE "
-        f"(95 % interval {low:.0f} to {high:.0f} %){unsure}"
-    )
+    sign, where = (1.0, "below") if gain.percent >= 0 else (-1.0, "above")
+    found = f"network is {abs(gain.percent):.0f} % {where} affine in range RMSE"
+    if math.isnan(gain.low):
+        return f"{found} (too short for an interval)"
+    low, high = sorted((sign * gain.low, sign * gain.high))
+    unsure = "" if low > 0.0 else ": not told apart"
+    return f"{found} (95 % interval {low:.0f} to {high:.0f} %){unsure}"
 
 
 def default_model(name: str = "uwb_bias.onnx") -> Path:

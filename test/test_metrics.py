@@ -1,0 +1,158 @@
+"""The metrics: known numbers, and intervals and coverages that hold what they promise."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.spatial.transform import Rotation
+
+from nn_estimation.metrics import BLOCK, auc, pose_metrics, range_metrics, reduction
+from nn_estimation.traces import PoseTrace
+
+seeds = st.integers(0, 10_000)
+
+
+def trace(error: np.ndarray, variance: np.ndarray, yaw_error: np.ndarray, dimensions: int = 3) -> PoseTrace:
+    """Estimates that are off by (K, 3) [m] and (K,) [rad], with variances (3,) [m^2]."""
+    count = len(error)
+    truth = np.random.default_rng(0).normal(size=(count, 3))
+    yaw = np.linspace(-3.0, 3.0, count)
+    covariance = np.tile(np.diag(variance), (count, 1, 1))
+    stamp = np.arange(count) / 10
+    return PoseTrace(stamp, truth + error, truth, covariance, yaw + yaw_error, yaw, dimensions)
+
+
+def test_range_errors_give_the_numbers_one_works_out_by_hand() -> None:
+    metrics = range_metrics(np.array([3.0, -4.0, 0.0, 1.0]), np.array([3.0, 3.0, 1.0, 0.4]))
+    assert metrics == {
+        "rmse_m": pytest.approx(np.sqrt(26 / 4)),
+        "mae_m": 2.0,
+        "p95_m": pytest.approx(3.85),
+        "bias_m": 0.0,
+        "std_m": pytest.approx(np.sqrt(26 / 4)),
+        "coverage_1sigma": 0.5,
+        "coverage_2sigma": 0.75,
+    }
+
+
+@given(seeds, st.floats(-1.0, 1.0), st.floats(0.01, 10.0))
+def test_a_constant_bias_is_told_from_the_spread(seed: int, bias: float, sigma: float) -> None:
+    noise = sigma * np.random.default_rng(seed).standard_normal(200)
+    metrics = range_metrics(noise - noise.mean() + bias, np.full(200, sigma))
+    assert metrics["bias_m"] == pytest.approx(bias, abs=1e-9)
+    assert metrics["rmse_m"] ** 2 == pytest.approx(bias**2 + metrics["std_m"] ** 2)
+
+
+@pytest.mark.parametrize(
+    ("claimed", "one", "two"),
+    [(1.0, 0.6827, 0.9545), (0.5, 0.3829, 0.6827), (2.0, 0.9545, 0.99994)],
+    ids=["honest", "overconfident", "timid"],
+)
+def test_coverage_is_that_of_a_gaussian_of_the_claimed_size(claimed: float, one: float, two: float) -> None:
+    rng = np.random.default_rng(1)
+    sigma = rng.uniform(0.01, 1.0, 40_000)
+    metrics = range_metrics(sigma * rng.standard_normal(40_000), claimed * sigma)
+    assert metrics["coverage_1sigma"] == pytest.approx(one, abs=0.01)  # four deviations of a share of 40 000
+    assert metrics["coverage_2sigma"] == pytest.approx(two, abs=0.005)
+
+
+def test_pose_errors_are_euclidean_and_in_degrees() -> None:
+    metrics = pose_metrics(
+        trace(np.tile([1.0, -2.0, 2.0], (5, 1)), np.array([1.0, 2.0, 0.5]), np.full(5, 0.1))
+    )
+    assert metrics["position_rmse_m"] == pytest.approx(3.0)
+    assert metrics["position_p95_m"] == pytest.approx(3.0)
+    assert metrics["yaw_rmse_deg"] == pytest.approx(np.degrees(0.1))
+    assert metrics["position_coverage_1sigma"] == pytest.approx(1 / 3)
+    assert metrics["position_coverage_2sigma"] == pytest.approx(2 / 3)
+
+
+def test_the_height_of_a_planar_body_is_not_scored() -> None:
+    metrics = pose_metrics(
+        trace(np.tile([3.0, 4.0, 100.0], (5, 1)), np.array([9.0, 16.0, 0.0]), np.zeros(5), 2)
+    )
+    assert metrics["position_rmse_m"] == pytest.approx(5.0)
+    assert metrics["position_coverage_1sigma"] == 1.0
+
+
+@given(st.floats(-3.0, 3.0), st.integers(-3, 3))
+def test_whole_turns_are_no_yaw_error(off: float, turns: int) -> None:
+    yaw_error = np.full(7, off + 2 * np.pi * turns)
+    metrics = pose_metrics(trace(np.zeros((7, 3)), np.ones(3), yaw_error))
+    assert metrics["yaw_rmse_deg"] == pytest.approx(np.degrees(abs(off)), abs=1e-9)
+
+
+def test_position_coverage_of_a_gaussian_is_nominal_on_every_axis() -> None:
+    rng = np.random.default_rng(2)
+    root = Rotation.random(random_state=3).as_matrix() @ np.diag([0.05, 0.1, 0.4])
+    found = trace(rng.standard_normal((20_000, 3)) @ root.T, np.ones(3), np.zeros(20_000))
+    found.covariance = np.tile(root @ root.T, (20_000, 1, 1))
+    metrics = pose_metrics(found)
+    assert metrics["position_coverage_1sigma"] == pytest.approx(0.6827, abs=0.01)
+    assert metrics["position_coverage_2sigma"] == pytest.approx(0.9545, abs=0.01)
+
+
+def test_errors_a_fifth_smaller_are_20_percent_below() -> None:
+    baseline = np.random.default_rng(0).standard_normal(5000)
+    gain = reduction(baseline, 0.8 * baseline, np.arange(5000) / 50)
+    assert (gain.percent, gain.low, gain.high) == pytest.approx((20.0, 20.0, 20.0))
+    loss = reduction(0.8 * baseline, baseline, np.arange(5000) / 50)
+    assert loss.percent == pytest.approx(-25.0)
+
+
+def correlated(rng: np.random.Generator, blocks: int) -> np.ndarray:
+    """Errors at 10 Hz that stay alike for a whole block, as those of a body that stands still do."""
+    per_block = int(10 * BLOCK)
+    return np.repeat(rng.standard_normal(blocks), per_block) + 0.1 * rng.standard_normal(blocks * per_block)
+
+
+def test_the_interval_covers_the_truth_though_errors_are_correlated() -> None:
+    blocks, trials = 60, 100
+    stamp = 100.0 + np.arange(blocks * int(10 * BLOCK)) / 10
+    covered = 0
+    for seed in range(trials):
+        rng = np.random.default_rng(seed)
+        gain = reduction(correlated(rng, blocks), 0.8 * correlated(rng, blocks), stamp, seed)
+        assert gain.low < gain.percent < gain.high
+        covered += gain.low <= 20.0 <= gain.high
+    assert covered >= 88  # 95 of 100 expected; fewer than 88 once in a hundred tries
+
+
+def test_the_interval_is_the_same_every_time() -> None:
+    rng = np.random.default_rng(0)
+    errors = rng.standard_normal(2000), rng.standard_normal(2000), np.arange(2000) / 20
+    assert reduction(*errors) == reduction(*errors)
+    assert reduction(*errors, seed=1) != reduction(*errors)
+
+
+def test_one_block_gives_no_interval() -> None:
+    errors = np.random.default_rng(0).standard_normal((2, 40))
+    gain = reduction(errors[0], errors[1], 7.0 + np.arange(40) / 10)
+    assert np.isfinite(gain.percent)
+    assert np.isnan(gain.low) and np.isnan(gain.high)
+
+
+def test_auc_of_perfect_reversed_and_constant_scores() -> None:
+    positive = np.array([False, True, False, True])
+    assert auc(np.array([0.1, 0.8, 0.2, 0.9]), positive) == 1.0
+    assert auc(np.array([0.8, 0.1, 0.9, 0.2]), positive) == 0.0
+    assert auc(np.full(4, 0.3), positive) == 0.5
+
+
+@given(seeds, st.integers(2, 60), st.integers(1, 8))
+@settings(max_examples=50)
+def test_auc_is_the_share_of_pairs_in_the_right_order(seed: int, size: int, levels: int) -> None:
+    rng = np.random.default_rng(seed)
+    score = rng.integers(0, levels, size).astype(np.float64)
+    positive = rng.random(size) < 0.4
+    positive[:2] = True, False
+    over = score[positive][:, None] - score[~positive]
+    assert auc(score, positive) == pytest.approx(np.mean((over > 0) + 0.5 * (over == 0)))
+
+
+def test_auc_is_that_of_scikit_learn() -> None:
+    sklearn = pytest.importorskip("sklearn.metrics")
+    rng = np.random.default_rng(4)
+    positive = rng.random(3000) < 0.1
+    score = np.round(rng.standard_normal(3000) + positive, 1)
+    assert auc(score, positive) == pytest.approx(sklearn.roc_auc_score(positive, score))
