@@ -141,7 +141,10 @@ def _table(methods: Mapping[str, Mapping[str, float]]) -> str:
     best = {}
     for metric in metrics:
         if metric in _LOWER_IS_BETTER:
-            best[metric] = min(methods, key=lambda name: methods[name].get(metric, math.inf))
+            finite = {
+                k: row[metric] for k, row in methods.items() if math.isfinite(row.get(metric, math.nan))
+            }
+            best[metric] = min(finite, key=finite.__getitem__, default="")
     head = "".join(f"<th>{HEADINGS[metric]}</th>" for metric in metrics)
     rows = []
     for name, row in methods.items():
