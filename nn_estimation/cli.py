@@ -178,9 +178,12 @@ def _info(args: argparse.Namespace) -> int:
 def _bench(args: argparse.Namespace) -> int:
     from nn_estimation.uwb.commands import default_model
 
-    module = {"inference": "nn_estimation.inference_speed", "uwb": "nn_estimation.uwb.speed"}[args.what]
+    module, model = {
+        "inference": ("nn_estimation.inference_speed", "uwb_bias.onnx"),
+        "uwb": ("nn_estimation.uwb.speed", "uwb_demo.onnx"),  # of the simulated room
+    }[args.what]
     try:
-        print(importlib.import_module(module).report(default_model()))
+        print(importlib.import_module(module).report(default_model(model)))
     except ModuleNotFoundError as error:
         raise _missing(error) from error
     return 0
