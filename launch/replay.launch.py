@@ -22,7 +22,10 @@ def generate_launch_description() -> LaunchDescription:
     share = FindPackageShare("nn_estimation")
     value = {name: LaunchConfiguration(name) for name in ("bag", "out", "model", "anchors", "rate")}
     player = ExecuteProcess(
-        cmd=[sys.executable, "-m", "nn_estimation.ros.player", value["bag"], "--rate", value["rate"]],
+        cmd=[
+            *(sys.executable, "-m", "nn_estimation.ros.player", value["bag"], "--rate", value["rate"]),
+            *("--wait-for", "*uwb/range", "*uwb/tdoa"),
+        ],
         output="screen",
     )
     recorder = ExecuteProcess(

@@ -6,6 +6,7 @@ import argparse
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,8 @@ from nn_estimation.ros.messages import UnknownTypeError, message_class
 QOS = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=1000, reliability=ReliabilityPolicy.RELIABLE)
 CLOCK_PERIOD_NS = 10_000_000
 LATE = 0.001  # [s] behind time from which on the player does not sleep
+READY = 60.0  # [s] at most until somebody listens; the first start of a node compiles
+SETTLE = 1.0  # [s] for those who listen to the listener
 
 
 class Player:
@@ -109,7 +112,7 @@ def play(
         clock: publish /clock.
         topics: only these.
         remap: topic in the bag -> name it is played as.
-        wait_for: topics that must have a subscriber first, for up to 30 s.
+        wait_for: topics that must have a subscriber first, for up to 60 s; shell patterns such as `*uwb/range`.
         progress: is told the share played.
 
     Returns:
@@ -125,7 +128,9 @@ def play(
     try:
         with BagReader(bag, remap) as reader:
             player = Player(Node("bag_player"), reader, topics, clock)
-            player.wait_for_subscribers([t for t in wait_for if t in player.topics], 30.0)
+            if awaited := [t for t in player.topics if any(fnmatch(t, p.lstrip("/")) for p in wait_for)]:
+                player.wait_for_subscribers(awaited, READY)
+                time.sleep(SETTLE)
             while True:
                 count += player.play(rate, progress)
                 if not loop:
