@@ -116,6 +116,8 @@ class Layout:
                 raise LayoutError(f"cannot read {name}: {error}") from error
         try:
             tree = yaml.load(source, Loader=_UniqueKeys)
+        except LayoutError as error:
+            raise LayoutError(f"{name}: {error}") from None
         except yaml.YAMLError as error:
             raise LayoutError(f"{name} is not valid YAML: {error}") from error
         if not isinstance(tree, Mapping) or not tree:
