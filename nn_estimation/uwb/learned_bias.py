@@ -18,13 +18,13 @@ from nn_estimation.uwb.bias import (
     LinkIndex,
 )
 from nn_estimation.uwb.epochs import Epoch
-from nn_estimation.uwb.features import FeatureReader
+from nn_estimation.uwb.features import FEATURES, FeatureReader
 from nn_estimation.uwb.layout import Layout
 from nn_estimation.uwb.ridge import Ridge
+from nn_estimation.uwb.tables import mismatches
 
 TASKS = ("uwb_bias", "uwb_tdoa_bias")
 TENSORS = {"features", "link", "bias", "variance", "gradient"}
-TABLES = ("links", "raw", "constant", "affine", "ridge", "correlation_time")
 
 
 class LearnedBias:
@@ -123,28 +123,37 @@ def load_bias_models(model: Model, layout: Layout) -> dict[str, BiasModel]:
             f"{model.path} is a model for the task {contract.task}, {' or '.join(TASKS)} is needed: "
             "choose another file"
         )
-    missing = [f"the table {name}" for name in TABLES if name not in parameters]
     named = {spec.name for spec in (*contract.inputs, *contract.outputs)}
-    missing += [f"the tensor {name}" for name in sorted(TENSORS - named)]
-    if missing:
+    wrong = [f"it lacks the tensor {name}" for name in sorted(TENSORS - named)]
+    wrong += [f"nobody computes its feature {name}" for name in contract.features if name not in FEATURES]
+    wrong += mismatches(parameters, contract.features)
+    if wrong:
         raise ModelError(
-            f"{model.path} lacks {', '.join(missing)} of a {contract.task} model: "
-            "train it with `nn_estimation train uwb`"
+            f"{model.path} does not fit {contract.task}: {'; '.join(wrong)}. "
+            "Train it with `nn_estimation train uwb`"
         )
+    _compute_all_links(model, len(parameters["links"]))
     links = LinkIndex(parameters["links"], layout)
     models: dict[str, BiasModel] = {}
     for method in ("raw", "constant", "affine"):
-        table = parameters[method]
-        lengths = {name: len(table[name]) for name in ("offset", "slope", "variance")}
-        if set(lengths.values()) != {len(parameters["links"]) + 1}:
-            raise ModelError(
-                f"{model.path}: table {method} has {lengths} entries for {len(parameters['links'])} links "
-                "and one for unknown ones; train the model again"
-            )
         correlation_time = float(parameters["correlation_time"][method])
-        models[method] = CalibratedBias(method, table, links, correlation_time)
+        models[method] = CalibratedBias(method, parameters[method], links, correlation_time)
     affine = models["affine"]
     assert isinstance(affine, CalibratedBias)
     models["ridge"] = RidgeBias(model, links, affine)
     models["network"] = NetworkBias(model, links, affine)
     return models
+
+
+def _compute_all_links(model: Model, links: int) -> None:
+    """Raise ModelError where the graph knows fewer links than the tables beside it."""
+    if model.provider == "tensorrt":  # would build another engine for this batch
+        return
+    middle = np.mean(model.contract.valid_range, axis=1, dtype=np.float32)
+    link = np.arange(-1, links)
+    try:
+        model.run({"features": np.tile(middle, (len(link), 1)), "link": link})
+    except ModelError as error:
+        raise ModelError(
+            f"{model.path} does not compute all of its {links} links: train it again ({error})"
+        ) from error
