@@ -63,7 +63,10 @@ TAGS = "tags: {tag: {position: [0, 0, 0]}}\n"
         ("anchors: {}\n" + TAGS, "no anchors"),
         (TAGS, "no anchors"),
         (ANCHORS, "no tags"),
-        ("anchors: {a0: {position: [0, 0, 0]}, a0: {position: [1, 0, 0]}}\n" + TAGS, "the layout: a0 is given twice"),
+        (
+            "anchors: {a0: {position: [0, 0, 0]}, a0: {position: [1, 0, 0]}}\n" + TAGS,
+            "the layout: a0 is given twice",
+        ),
         ("anchors: {a0: {position: [0, 0]}}\n" + TAGS, "position of anchor a0 .* expected 3 finite numbers"),
         ("anchors: {a0: {position: [0, 0, .nan]}}\n" + TAGS, "position of anchor a0"),
         ("anchors: {a0: {position: [0, 0, .inf]}}\n" + TAGS, "position of anchor a0"),
