@@ -99,3 +99,30 @@ def orthonormalise(R, T):  # type: ignore[no-untyped-def]
         a, b, c = R[i, 0], R[i, 1], R[i, 2]
         for j in range(3):
             R[i, j] = a * T[0, j] + b * T[1, j] + c * T[2, j]
+
+
+@njit(cache=True)
+def quaternion(R, out):  # type: ignore[no-untyped-def]
+    """Unit quaternion x, y, z, w of a rotation matrix R (3, 3), into out (4,), w >= 0 (Shepperd 1978)."""
+    trace = R[0, 0] + R[1, 1] + R[2, 2]
+    largest, i = trace, 3
+    for n in range(3):
+        if R[n, n] > largest:
+            largest, i = R[n, n], n
+    if i == 3:
+        out[0] = R[2, 1] - R[1, 2]
+        out[1] = R[0, 2] - R[2, 0]
+        out[2] = R[1, 0] - R[0, 1]
+        out[3] = 1.0 + trace
+    else:
+        j, k = (i + 1) % 3, (i + 2) % 3
+        out[i] = 1.0 - trace + 2.0 * R[i, i]
+        out[j] = R[j, i] + R[i, j]
+        out[k] = R[k, i] + R[i, k]
+        out[3] = R[k, j] - R[j, k]
+    norm = 0.0
+    for n in range(4):
+        norm += out[n] * out[n]
+    norm = math.copysign(math.sqrt(norm), out[3])
+    for n in range(4):
+        out[n] /= norm

@@ -124,6 +124,8 @@ class Sequencer:
             state.passed = max(state.passed, math.nextafter(stamp, -math.inf))
             state.stamp = stamp
             state.open.clear()
+            for gone in [key for key, last in state.keys.items() if stamp - last > self.forget_after]:
+                del state.keys[gone]
         state.open.add(key)
         known = key in state.keys
         state.keys[key] = stamp
@@ -132,9 +134,8 @@ class Sequencer:
             heapq.heappush(self._stamps, stamp)
         self._items[stamp].append((source, key, item))
         # Until forget_after, which links there are is still being found out: none is called the last.
-        if known and stamp - state.first >= self.forget_after:
-            if len(state.open) >= self._expected(state, stamp):
-                state.passed = stamp
+        if known and len(state.open) >= len(state.keys) and stamp - state.first >= self.forget_after:
+            state.passed = stamp
         return continuous
 
     def pop(self) -> Iterator[tuple[float, list[tuple[str, object, object]]]]:
@@ -151,12 +152,6 @@ class Sequencer:
         stamp = heapq.heappop(self._stamps)
         self._released = stamp
         return stamp, self._items.pop(stamp)
-
-    def _expected(self, state: _Source, stamp: float) -> int:
-        gone = [key for key, last in state.keys.items() if stamp - last > self.forget_after]
-        for key in gone:
-            del state.keys[key]
-        return len(state.keys)
 
     def _complete(self, stamp: float) -> bool:
         if self._newest - stamp >= self.max_delay:

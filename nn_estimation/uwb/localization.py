@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.spatial.transform import Rotation
 
+from nn_estimation.filters import quaternion
 from nn_estimation.uwb import tracking
 from nn_estimation.uwb.bias import Bias, BiasModel
 from nn_estimation.uwb.epochs import Epoch
@@ -15,6 +16,9 @@ from nn_estimation.uwb.gate import ACCEPTED, INVALID, GateParams, GateState
 from nn_estimation.uwb.geometry import link_geometry
 from nn_estimation.uwb.layout import Layout
 from nn_estimation.uwb.multilateration import Fix, Multilateration
+
+_POSE_STATES = np.r_[tracking.POSITION, tracking.ROTATION]
+_POSE_BLOCK = np.ix_(_POSE_STATES, _POSE_STATES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +51,9 @@ class PoseEstimate:
     @property
     def quaternion(self) -> np.ndarray:
         """(4,) x, y, z, w."""
-        return Rotation.from_matrix(self.R_world_body).as_quat()
+        out = np.empty(4)
+        quaternion(self.R_world_body, out)
+        return out
 
     @property
     def yaw_std(self) -> float:
@@ -172,8 +178,7 @@ class Localization:
         if not self.tracking:
             return None
         covariance = np.zeros((6, 6))
-        index = np.r_[tracking.POSITION, tracking.ROTATION]
-        covariance[:] = self.P[np.ix_(index, index)]
+        covariance[:] = self.P[_POSE_BLOCK]
         covariance[3:, :] = self.R @ covariance[3:, :]
         covariance[:, 3:] = covariance[:, 3:] @ self.R.T
         if not self.mask[8]:

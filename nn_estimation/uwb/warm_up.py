@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from nn_estimation.filters import quaternion
 from nn_estimation.uwb.bias import AsMeasured
 from nn_estimation.uwb.epochs import Epoch
 from nn_estimation.uwb.estimator import UwbEstimator
@@ -23,6 +24,7 @@ def warm_up(estimator: UwbEstimator) -> None:
             copy.update_imu(epoch.stamp + 0.01, np.zeros(3), np.array([0.0, 0.0, 9.81]))
     geometry = np.where(np.isnan(result.geometry), 1.0, result.geometry)
     estimator.model.predict(epoch, geometry)
+    quaternion(np.eye(3), np.empty(4))
 
 
 def _epoch(layout: Layout, stamp: float) -> Epoch:
