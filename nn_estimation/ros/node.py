@@ -9,8 +9,10 @@ from typing import Any
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.clock import Clock, ClockType
+from rclpy.exceptions import ParameterException
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.logging import get_logger
 from rclpy.parameter import Parameter as RosParameter
 from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
@@ -189,7 +191,7 @@ def run(make: Callable[[], ManagedNode], args: Sequence[str] | None = None) -> i
     """Spin a node until SIGINT, SIGTERM or shutdown; the exit code of its process.
 
     Returns:
-        0 after a clean stop, 1 where the autostart failed.
+        0 after a clean stop, 1 where a parameter has the wrong type or range, or the autostart failed.
     """
     signals = StopSignals()
     rclpy.init(args=sys.argv if args is None else list(args), signal_handler_options=SignalHandlerOptions.NO)
@@ -202,6 +204,9 @@ def run(make: Callable[[], ManagedNode], args: Sequence[str] | None = None) -> i
         executor.add_node(node)
         signals.started()
         executor.spin_until_future_complete(signals.stop, 1e6)
+    except ParameterException as error:
+        get_logger("nn_estimation").error(f"cannot be started: {error}")
+        return 1
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
     finally:

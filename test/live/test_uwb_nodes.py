@@ -125,6 +125,14 @@ def test_a_wrong_model_fails_cleanly(
     assert "Traceback" not in process.output
 
 
+@pytest.mark.parametrize("parameter", ["max_delay:=5.0", "max_delay:=0", "latency_budget_us:=fast"])
+def test_a_parameter_of_the_wrong_range_or_type_is_named(start: Callable[..., Any], parameter: str) -> None:
+    process = start(NODE, "--ros-args", "-p", parameter)
+    assert process.wait() == 1
+    assert "cannot be started" in process.output and parameter.split(":=")[0] in process.output
+    assert "Traceback" not in process.output
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
