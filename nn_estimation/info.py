@@ -37,6 +37,8 @@ def _model(path: Path, sha256: str, contract: Contract) -> str:
         for spec in specs:
             shape = ", ".join(map(str, spec.shape))
             lines.append(f"{kind:9s} {spec.name} {spec.dtype} ({shape}) {spec.unit}".rstrip())
+    if links := contract.parameters.get("links"):
+        lines += ["", f"links     {', '.join(links)}"]
     lines += ["", "feature               trained range"]
     for name, (low, high) in zip(contract.features, contract.valid_range, strict=True):
         lines.append(f"{name:20s} {low:8.2f} to {high:.2f}")
