@@ -19,3 +19,11 @@ def data_root() -> Path:
     if not DATA.is_dir():
         pytest.skip(f"no public recordings at {DATA}: set NN_ESTIMATION_DATA to their folder")
     return DATA
+
+
+@pytest.fixture(scope="session")
+def flight(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Ten seconds by the radios of `uwb_demo.onnx`, which was trained on the seeds 1 to 3."""
+    from nn_estimation.uwb.simulation import SimulationParams, simulate_flight
+
+    return simulate_flight(SimulationParams(seed=5, duration=10.0), tmp_path_factory.mktemp("sim") / "flight")

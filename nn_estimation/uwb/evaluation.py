@@ -23,7 +23,7 @@ from nn_estimation.uwb.layout import Layout
 from nn_estimation.uwb.learned_bias import load_bias_models
 from nn_estimation.uwb.localization import PoseEstimate
 from nn_estimation.uwb.replay import replay
-from nn_estimation.uwb.samples import MAX_TRUTH_GAP, TRUTH_TOPIC, Samples, read_recording
+from nn_estimation.uwb.samples import MAX_TRUTH_GAP, TRUTH_TOPIC, Samples, is_pose, read_recording
 from nn_estimation.uwb.stream import UwbStream
 
 TASK = "uwb"
@@ -224,7 +224,7 @@ def _error_trace(samples: Samples, error: np.ndarray, sigma: np.ndarray) -> Erro
 
 def _true_poses(bag: BagReader, topic: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Stamps (M,) [s], positions (M, 3) [m] and quaternions (M, 4) of the truth."""
-    messages = [cdr.decode_odometry(data) for _, _, data in bag.raw([topic])]
+    messages = [m for _, _, data in bag.raw([topic]) if is_pose(m := cdr.decode_odometry(data))]
     stamps = np.array([message.stamp_ns * 1e-9 for message in messages])
     stamps, first = np.unique(stamps, return_index=True)
     position = np.array([messages[i].position for i in first])

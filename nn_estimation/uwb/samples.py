@@ -135,7 +135,8 @@ def _collect(
         kind, tag = topics[topic]
         if kind == "truth":
             pose = cdr.decode_odometry(data)
-            poses.append((pose.stamp_ns * 1e-9, *pose.position, *pose.quaternion))
+            if is_pose(pose):
+                poses.append((pose.stamp_ns * 1e-9, *pose.position, *pose.quaternion))
         elif kind == "power":
             vector = cdr.decode_vector3(data)
             power[vector.stamp_ns, tag, vector.frame_id] = (vector.x, vector.y, vector.z)
@@ -148,6 +149,12 @@ def _collect(
             if known and np.isfinite(message.range) and (second or message.range >= 0.0):
                 rows.append((message.stamp_ns, tag, a, b, message.range))
     return rows, power, poses
+
+
+def is_pose(message: cdr.OdometryMessage) -> bool:
+    """Whether a truth has a stamp, a position and a rotation; trackers send others when they lose sight."""
+    norm = float(np.linalg.norm(message.quaternion))
+    return message.stamp_ns > 0 and bool(np.isfinite(message.position).all()) and 0.9 < norm < 1.1
 
 
 def _label(
@@ -193,8 +200,7 @@ def _label(
 
 def _interpolate(poses: np.ndarray, stamps: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Positions (M, 3), rotations (M, 3, 3) at stamps, and whether the truth covers them."""
-    keep = np.isfinite(poses).all(axis=1)
-    poses = poses[keep][np.argsort(poses[keep, 0], kind="stable")]
+    poses = poses[np.argsort(poses[:, 0], kind="stable")]
     poses = poses[np.diff(poses[:, 0], prepend=-np.inf) > 0]
     times = poses[:, 0]
     after = np.clip(np.searchsorted(times, stamps), 1, len(times) - 1)
