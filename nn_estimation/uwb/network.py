@@ -48,6 +48,7 @@ class BiasNetwork(nn.Module):
         variance: [m^2] of the residuals at the start.
     """
 
+    affine_only: tuple[str, ...] = ()  # features that nothing but the affine part reads
     link_tag: Tensor
     link_anchor: Tensor
     feature_mean: Tensor
@@ -134,7 +135,7 @@ class StructuredBias(BiasNetwork):
         power_hidden: int = 12,
         harmonics: int = 5,
         own_harmonics: int = 2,
-        deviation_l2: float = 1e-2,
+        deviation_l2: float = 1.0,
     ) -> None:
         super().__init__(features, links, scaling, offset, slope, variance)
         self.deviation_l2 = deviation_l2
@@ -148,8 +149,8 @@ class StructuredBias(BiasNetwork):
             self.anchor_deviation = nn.Parameter(torch.zeros(max(links.anchor) + 1, 2 * own_harmonics))
         angles = ("azimuth_tag", "elevation_tag", "azimuth_anchor", "elevation_anchor")
         # Each quantity its own g: what several of them say adds up, as it does in a link budget.
-        differences = ("distance", "distance_b") if "distance_b" in self.column else ()
-        self.scalars = [name for name in self.column if name not in (*angles, *differences)]
+        self.affine_only = ("distance", "distance_b") if "distance_b" in self.column else ()
+        self.scalars = [name for name in self.column if name not in (*angles, *self.affine_only)]
         self.scalar_nets = nn.ModuleList(Tangent(1, power_hidden, 2) for _ in self.scalars)
 
     def regularisation(self) -> Tensor:

@@ -41,6 +41,7 @@ MIN_SAMPLES = 200
 CORRELATION_TIME = {"raw": 1.0, "constant": 0.14, "affine": 0.08, "ridge": 0.04, "network": 0.038}
 MARGIN = 0.02  # of the trained range, beyond which a feature counts as outside
 FULL_CIRCLE_BINS = 36
+MAX_DISTANCE = 1e3  # [m]
 
 
 def _training() -> TrainConfig:
@@ -58,7 +59,7 @@ class UwbTrainConfig:
     power_hidden: int = 12  # width of the network of each received power and of the distance
     harmonics: int = 5  # of the azimuth the antenna network sees
     own_harmonics: int = 2  # of the deviation of each tag and anchor
-    deviation_l2: float = 1e-2  # keeps those deviations small
+    deviation_l2: float = 1.0  # keeps those deviations small: the less they take, the better a new tag does
     folds: int = 5  # of the cross-validation: recordings where there are as many, else stretches of time
     max_samples: int = 60_000  # evenly drawn in time; neighbouring ranges say the same thing twice
     max_error: float | None = None  # [m] larger raw errors are no measurements of this link
@@ -184,7 +185,7 @@ def train_on(
         ),
         features=names,
         valid_range=tuple(
-            _valid_range(name, column) for name, column in zip(names, fit.features.T, strict=True)
+            _valid_range(name, column, module) for name, column in zip(names, fit.features.T, strict=True)
         ),
         parameters=parameters,
         training={
@@ -366,8 +367,13 @@ def _thinned(samples: Samples, most: int) -> Samples:
     return samples[rank % stride == 0]
 
 
-def _valid_range(name: str, column: np.ndarray) -> tuple[float, float]:
-    """The trained range, a little wider; the whole circle where an azimuth went all around."""
+def _valid_range(name: str, column: np.ndarray, module: BiasNetwork) -> tuple[float, float]:
+    """The trained range, a little wider; the whole circle where an azimuth went all around.
+
+    What only the affine part reads has no range to leave: the fallback would draw the same line.
+    """
+    if name in module.affine_only:
+        return 0.0, MAX_DISTANCE
     if name.startswith("azimuth"):
         filled = np.histogram(column, FULL_CIRCLE_BINS, (-np.pi, np.pi))[0] > 0
         if filled.all():
