@@ -38,7 +38,7 @@ class BagReader:
         remap: topic in the bag -> name it is given here.
 
     Raises:
-        BagError: nothing there, no bag, or nothing readable in it.
+        BagError: nothing there, no bag, nothing readable in it, or a remap that does not fit its topics.
     """
 
     def __init__(self, path: str | Path, remap: Mapping[str, str] | None = None) -> None:
@@ -56,6 +56,7 @@ class BagReader:
             known = ", ".join(sorted(_plain(c.topic) for c in connections))
             self.close()
             raise BagError(f"{self.path} has no topic {', '.join(sorted(missing))} to remap; it has {known}")
+        self._refuse_two_of_one_name()
         self.topics = {self._names[c.id]: c.msgtype for c in connections}
         self.counts = {topic: 0 for topic in self.topics}
         for connection in connections:
@@ -63,6 +64,17 @@ class BagReader:
         self.custom_data = _custom_data(self.path)
         self.start = self._reader.start_time * 1e-9 if self._reader.message_count else 0.0
         self.end = self._reader.end_time * 1e-9 if self._reader.message_count else 0.0
+
+    def _refuse_two_of_one_name(self) -> None:
+        origin: dict[str, str] = {}
+        for connection in self._reader.connections:
+            name, topic = self._names[connection.id], _plain(connection.topic)
+            if (other := origin.setdefault(name, topic)) != topic:
+                self.close()
+                raise BagError(
+                    f"{self.path}: the remap gives {other} and {topic} one name, {name}: "
+                    "remap the one that is not wanted to another name"
+                )
 
     def _open(self, files: list[Path]) -> Reader | Salvage:
         wanted = self.path

@@ -86,6 +86,13 @@ def test_topics_are_filtered_and_remapped(bag: Path) -> None:
         assert list(reader.raw(["nothing"])) == []
 
 
+def test_two_topics_are_never_remapped_into_one(bag: Path) -> None:
+    with pytest.raises(BagError, match=r"gives uwb/\w+ and uwb/\w+ one name, uwb/range: remap the one"):
+        BagReader(bag, remap={"uwb/power": "uwb/range"})
+    with BagReader(bag, remap={"uwb/power": "uwb/range", "uwb/range": "uwb/power"}) as reader:
+        assert reader.topics["uwb/power"] == "sensor_msgs/msg/Range"
+
+
 def test_remapping_a_missing_topic_names_what_there_is(bag: Path) -> None:
     with pytest.raises(BagError, match="no topic range to remap; it has uwb/power, uwb/range"):
         BagReader(bag, remap={"range": "uwb/range"})
