@@ -82,8 +82,8 @@ def evaluate(
     """Run the methods of a model over bags.
 
     Each method localizes in a closed loop on its own corrected ranges, and its range errors are those at its
-    own predicted geometry. Where the anchors cannot locate the body, the geometry of all methods is the
-    true one, and a note says so. All methods are scored on the same ranges, rejected ones included.
+    own predicted geometry. Where the anchors cannot locate the body, or a method loses it, the geometry of all
+    methods is the true one, and a note says so. All methods are scored on the same ranges, rejected ones included.
 
     Args:
         bags: with a layout and a truth.
@@ -111,12 +111,13 @@ def evaluate(
             layouts[name] = layout = Layout.from_yaml(bag.custom_data["layout"])
             table = load_bias_models(model, layout)
             chosen = [table[method] for method in methods]
-            found = None
+            found, why = None, "the anchors do not locate the body"
             if localizable(layout, samples):
                 say(f"localizing {name} with {', '.join(methods)}")
                 found = _closed_loop(bag, layout, chosen, samples, truth or TRUTH_TOPIC, params)
+                why = "a method lost track of the body for most of the time"
             if found is None:
-                notes.append(f"{name}: the anchors do not locate the body, geometry from the truth")
+                notes.append(f"{name}: {why}, geometry from the truth")
                 found = {m.method: (_open_loop(m, layout, samples), None) for m in chosen}
         _number_links(found, samples.links, links)
         traces[name] = found
