@@ -37,6 +37,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
     except BrokenPipeError:
         return 0
+    except ModuleNotFoundError as error:
+        print(f"nn_estimation: {_missing(error)}", file=sys.stderr)
+        return USED_WRONGLY
     except (ValueError, OSError, RuntimeError) as error:
         # Every error class of the package derives from these and says what to do.
         print(f"nn_estimation: {error}", file=sys.stderr)
@@ -135,15 +138,12 @@ def _remap(text: str) -> tuple[str, str]:
 def _of_task(command: str) -> Callable[[argparse.Namespace], int]:
     def run(args: argparse.Namespace) -> int:
         args.remap = dict(args.remap)
-        try:
-            return getattr(importlib.import_module(f"nn_estimation.{args.task}.commands"), command)(args)
-        except ModuleNotFoundError as error:
-            raise _missing(error) from error
+        return getattr(importlib.import_module(f"nn_estimation.{args.task}.commands"), command)(args)
 
     return run
 
 
-def _missing(error: ModuleNotFoundError) -> RuntimeError:
+def _missing(error: ModuleNotFoundError) -> str:
     """Say which extra brings a module."""
     name = (error.name or "").split(".")[0]
     extras = {
@@ -155,9 +155,9 @@ def _missing(error: ModuleNotFoundError) -> RuntimeError:
     }
     extra = extras.get(name, "ros" if name == "rclpy" or name.endswith("_msgs") else None)
     if extra is None:
-        return RuntimeError(str(error))
+        return str(error)
     ros = ", or source a ROS 2 installation" if extra == "ros" else ""
-    return RuntimeError(f"{name} is not installed: pip install 'nn_estimation[{extra}]'{ros}")
+    return f"{name} is not installed: pip install 'nn_estimation[{extra}]'{ros}"
 
 
 def _import(args: argparse.Namespace) -> int:
@@ -192,27 +192,20 @@ def _bench(args: argparse.Namespace) -> int:
 def _demo(args: argparse.Namespace) -> int:
     from nn_estimation.demo import run
 
-    try:
-        return run(args.directory)
-    except ModuleNotFoundError as error:
-        raise _missing(error) from error
+    return run(args.directory)
 
 
 def _play(args: argparse.Namespace) -> int:
-    try:
-        from nn_estimation.ros.player import play
-    except ModuleNotFoundError as error:
-        raise _missing(error) from error
+    from nn_estimation.ros.player import play
+
     count = play(args.bag, rate=args.rate, loop=args.loop, topics=args.topics, remap=dict(args.remap))
     print(f"{count} messages played")
     return 0
 
 
 def _record(args: argparse.Namespace) -> int:
-    try:
-        from nn_estimation.ros.recorder import record
-    except ModuleNotFoundError as error:
-        raise _missing(error) from error
+    from nn_estimation.ros.recorder import record
+
     for topic, count in record(args.out, args.topics, seconds=args.seconds).items():
         print(f"{count:8d}  {topic}")
     return 0
