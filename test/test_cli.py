@@ -263,7 +263,11 @@ def test_all_sets_of_the_house_can_be_imported() -> None:
     ("module", "arguments", "message"),
     [
         ("rclpy", ["play", "bag"], r"rclpy is not .* 'nn_estimation\[ros\]', or source a ROS 2"),
-        ("torch", ["train", "uwb", "bag", "--out", "x.onnx"], r"is not installed: pip install 'nn_estimation\[train\]'"),
+        (
+            "torch",
+            ["train", "uwb", "bag", "--out", "x.onnx"],
+            r"is not installed: pip install 'nn_estimation\[train\]'",
+        ),
         ("onnxruntime", ["info", MODEL], r"onnxruntime is not .* 'nn_estimation\[cpu\]'"),
     ],
 )
