@@ -182,10 +182,7 @@ def _bench(args: argparse.Namespace) -> int:
         "inference": ("nn_estimation.inference_speed", "uwb_bias.onnx"),
         "uwb": ("nn_estimation.uwb.speed", "uwb_demo.onnx"),  # of the simulated room
     }[args.what]
-    try:
-        print(importlib.import_module(module).report(default_model(model)))
-    except ModuleNotFoundError as error:
-        raise _missing(error) from error
+    print(importlib.import_module(module).report(default_model(model)))
     return 0
 
 

@@ -13,6 +13,7 @@ REJECTED_KINEMATIC = 1  # further from the prediction than the body can have mov
 REJECTED_CHI2 = 2  # improbable under the predicted variance
 INVALID = 3  # not a finite number, or a negative distance
 NO_GEOMETRY = 4  # no pose to correct at yet: corrected by the affine calibration at the measured range
+MOST_DISAGREEING = 0.4  # share of an epoch's ranges that a track may lose to blocked lines of sight
 STATUS_NAMES = ("accepted", "rejected_kinematic", "rejected_chi2", "invalid", "no_geometry")
 
 
@@ -24,7 +25,7 @@ class GateParams:
     max_acceleration: float = 8.0  # [m/s^2]
     noise_sigmas: float = 4.0  # range noise allowed on top of the kinematic bound
     chi2_sigmas: float = 4.0  # sqrt of the chi-square threshold of one range
-    reopen_after: float = 1.0  # [s] of mostly rejected ranges before the track is given up
+    reopen_after: float = 1.0  # [s] of too many improbable ranges before the track is given up
     settled_yaw: float = 0.17  # [rad] standard deviation above which nothing is gated: see GateState
 
 
@@ -38,8 +39,8 @@ class GateState:
     """Whether the gate is shut, and when to give the track up.
 
     A gate that shuts before the heading has converged rejects exactly the ranges that would correct it, so it
-    stays open until the heading is settled; and once most ranges of `reopen_after` were rejected it is the
-    track that is wrong, not they.
+    stays open until the heading is settled; and once too many ranges of `reopen_after` disagreed, let through
+    or not, it is the track that is wrong, not they.
     """
 
     def __init__(self, params: GateParams) -> None:
@@ -54,9 +55,12 @@ class GateState:
         """Whether ranges are gated, given the standard deviation of the heading [rad]."""
         return yaw_std < self.params.settled_yaw
 
-    def lost(self, stamp: float, accepted: int, rejected: int) -> bool:
-        """Take in one epoch; True where most ranges have been rejected for `reopen_after`."""
-        if rejected <= accepted:
+    def lost(self, stamp: float, agreeing: int, disagreeing: int) -> bool:
+        """Take in one epoch; True where too many ranges have disagreed with the track for `reopen_after`.
+
+        Fewer than half are enough: of few anchors, some agree with a wrong place too.
+        """
+        if disagreeing <= MOST_DISAGREEING * (agreeing + disagreeing):
             self._rejecting_since = math.nan
             return False
         if math.isnan(self._rejecting_since):

@@ -12,7 +12,7 @@ from nn_estimation.filters import quaternion
 from nn_estimation.uwb import tracking
 from nn_estimation.uwb.bias import Bias, BiasModel
 from nn_estimation.uwb.epochs import Epoch
-from nn_estimation.uwb.gate import ACCEPTED, INVALID, GateParams, GateState
+from nn_estimation.uwb.gate import ACCEPTED, GateParams, GateState
 from nn_estimation.uwb.geometry import link_geometry
 from nn_estimation.uwb.layout import Layout
 from nn_estimation.uwb.multilateration import Fix, Multilateration
@@ -153,9 +153,7 @@ class Localization:
             epoch.tag, epoch.anchor_a, epoch.anchor_b, geometry, epoch.measured, bias.bias, bias.variance,
             bias.gradient, blind, dt, self.gate.shut(yaw_std), self._gate_values, status, ratio,
         )  # fmt: skip
-        accepted = int((status == ACCEPTED).sum())
-        rejected = int(((status != ACCEPTED) & (status != INVALID)).sum())
-        if accepted:
+        if (status == ACCEPTED).any():
             tracking.update_links(
                 self.p, self.v, self.R, self.rate, self.accel_bias, self.P, self.mask, layout.anchor_positions,
                 layout.R_world_anchor, layout.tag_positions, layout.R_body_tag, epoch.tag, epoch.anchor_a,
@@ -163,8 +161,7 @@ class Localization:
                 inflation, self.params.robust_scale, status,
             )  # fmt: skip
             self._last_accepted = epoch.stamp
-        if self.gate.lost(epoch.stamp, accepted, rejected) or not self._sound():
-            self._lose()
+        self._judge(epoch.stamp, ratio)
         return ratio
 
     def start(self, epoch: Epoch, model: BiasModel) -> None:
@@ -268,6 +265,13 @@ class Localization:
                 params.gyro_noise, params.accel_noise, params.gyro_walk, params.accel_walk,
             )  # fmt: skip
         self.stamp = stamp
+
+    def _judge(self, stamp: float, ratio: np.ndarray) -> None:
+        """Give the track up where the ranges have disagreed for long, or it is no number any more."""
+        disagreeing = int((ratio > 1.0).sum())
+        agreeing = int((ratio <= 1.0).sum())
+        if self.gate.lost(stamp, agreeing, disagreeing) or not self._sound():
+            self._lose()
 
     def _sound(self) -> bool:
         return bool(np.isfinite(self.p).all() and np.isfinite(self.R).all() and np.isfinite(self.P).all())

@@ -41,7 +41,7 @@ class TextbookLocalization(Localization):
                 status[n] = REJECTED_KINEMATIC
             elif shut and ratio[n] > 1.0:
                 status[n] = REJECTED_CHI2
-        accepted = np.flatnonzero(status == ACCEPTED)
+        accepted = np.flatnonzero(status == ACCEPTED).tolist()
         for n in accepted:
             H, innovation = self._linearise(epoch, geometry, bias, n)
             noise = bias.variance[n] + blind
@@ -58,9 +58,7 @@ class TextbookLocalization(Localization):
             self.R = self.R @ Rotation.from_rotvec(dx[tracking.ROTATION]).as_matrix()
         if len(accepted):
             self._last_accepted = epoch.stamp
-        rejected = int(((status != ACCEPTED) & (status != INVALID)).sum())
-        if self.gate.lost(epoch.stamp, len(accepted), rejected) or not self._sound():
-            self._lose()
+        self._judge(epoch.stamp, ratio)
         return ratio
 
     def _linearise(self, epoch: Epoch, geometry: np.ndarray, bias: Bias, n: int) -> tuple[np.ndarray, float]:
