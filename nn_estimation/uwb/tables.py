@@ -90,6 +90,6 @@ class _Check:
             self.found.append(f"{path} is not {size} numbers")
             return None
         if above is not None and not (array > above).all():
-            self.found.append(f"{path} holds {array.min():g}")
+            self.found.append(f"{path} holds {np.min(array):g}")
             return None
         return array
