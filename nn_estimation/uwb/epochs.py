@@ -88,6 +88,11 @@ class Sequencer:
         self.counts = {LATE: 0, REPEATED: 0, RESET: 0}
         self.reset()
 
+    @property
+    def newest(self) -> float:
+        """Newest stamp [s] of any topic, NaN before the first."""
+        return self._newest
+
     def reset(self) -> None:
         """Forget everything in flight; the counts stay."""
         self._sources: dict[str, _Source] = {}

@@ -11,7 +11,7 @@ from nn_estimation.uwb.bias import FALLBACK_NAMES
 from nn_estimation.uwb.geometry import NO_ANCHOR
 from nn_estimation.uwb.stream import UNKNOWN_ANCHOR, UwbStream
 
-SILENT_AFTER = 1.0  # [s] without a range until an anchor counts as silent
+SILENT_AFTER = 1.0  # [s] without a range until an anchor, or all of them, count as silent
 SICK_RATIO = 0.5  # innovation test ratio above which a link is no longer healthy
 
 
@@ -22,19 +22,21 @@ def health(stream: UwbStream) -> list[tuple[str, str, dict[str, object]]]:
 
 def _input(stream: UwbStream) -> tuple[str, str, dict[str, object]]:
     counts: dict[str, object] = {**stream.counts, **stream.sequencer.counts}
-    problem = ""
+    problems = []
     if stream.unknown_anchors:
         names = ", ".join(sorted(stream.unknown_anchors)[:5])
-        problem = (
+        problems.append(
             f"{stream.counts[UNKNOWN_ANCHOR]} ranges of unknown anchors ({names}): add them to the layout"
         )
-    elif not stream.last_heard:
-        problem = f"no ranges yet on {', '.join(t for t, kind in stream.topics.items() if kind == cdr.RANGE)}"
-    else:
-        bad = [name for name, count in stream.counts.items() if count]
-        if bad:
-            problem = ", ".join(f"{stream.counts[name]} with {name}" for name in bad)
-    return "input", problem, counts
+    topics = ", ".join(topic for topic, kind in stream.topics.items() if kind == cdr.RANGE)
+    if not stream.last_heard:
+        problems.append(f"no ranges yet on {topics}")
+    elif (silence := stream.silence) > SILENT_AFTER:
+        problems.append(f"no ranges for {silence:.1f} s on {topics}")
+    problems += [
+        f"{count} with {name}" for name, count in stream.counts.items() if count and name != UNKNOWN_ANCHOR
+    ]
+    return "input", "; ".join(problems), counts
 
 
 def _links(stream: UwbStream) -> tuple[str, str, dict[str, object]]:

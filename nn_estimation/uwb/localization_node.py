@@ -51,7 +51,9 @@ class UwbLocalizationNode(ManagedNode):
         model = AsMeasured(parameters["range_std"] ** 2, parameters["correlation_time"])
         estimator = UwbEstimator(layout, model)
         warm_up(estimator)
-        self._stream = UwbStream(estimator, max_delay=parameters["max_delay"], suffix=parameters["suffix"])
+        self._stream = UwbStream(
+            estimator, max_delay=parameters["max_delay"], suffix=parameters["suffix"], clock=time.monotonic
+        )
         self._latency = Latency(parameters["latency_budget_us"] * 1e-6)
         self._fed = time.monotonic()
         self._publisher = self.advertise(Odometry, TOPIC)

@@ -91,6 +91,7 @@ class UwbBiasNode(ManagedNode):
             "odometry" if source == "odometry" else None,
             "pose" if source == "pose" else None,
             parameters["max_delay"],
+            clock=time.monotonic,
         )
         self._latency = Latency(parameters["latency_budget_us"] * 1e-6)
         self._fed = time.monotonic()

@@ -30,6 +30,7 @@ class UwbStream:
         pose_topic: the same as geometry_msgs/PoseStamped.
         max_delay: [s] how far one topic may lag behind another.
         suffix: of the range topics, such as `_corrected`.
+        clock: [s] steady, when messages arrive; None where they do not come live.
 
     Attributes:
         topics: topic -> message type that `feed` understands.
@@ -45,8 +46,11 @@ class UwbStream:
         pose_topic: str | None = None,
         max_delay: float = 0.05,
         suffix: str = "",
+        clock: Callable[[], float] | None = None,
     ) -> None:
         self.estimator = estimator
+        self._clock = clock
+        self._arrived = math.nan
         self.layout = estimator.layout
         self.sequencer = Sequencer(max_delay)
         self.counts = dict.fromkeys((MALFORMED, INVALID_RANGE, UNKNOWN_ANCHOR, INVALID_STAMP), 0)
@@ -80,10 +84,17 @@ class UwbStream:
         """Newest stamp [s] of a range, NaN before the first."""
         return max(self.last_heard.values(), default=math.nan)
 
+    @property
+    def silence(self) -> float:
+        """[s] since the last range, by the stamps of all inputs or by the clock; NaN before the first range."""
+        by_stamps = self.sequencer.newest - self.newest
+        return by_stamps if self._clock is None else max(by_stamps, self._clock() - self._arrived)
+
     def reset(self) -> None:
         """Forget what is in flight and the track."""
         self.sequencer.reset()
         self.estimator.reset()
+        self.last_heard.clear()
 
     def feed(self, topic: str, data: bytes) -> None:
         """Take in a message; whatever is wrong with it is counted, never raised."""
@@ -151,8 +162,10 @@ class UwbStream:
             return
         tag, stamp = self._tags[topic], message.stamp_ns * 1e-9
         variance = message.variance if math.isfinite(message.variance) and message.variance > 0.0 else 0.0
-        self.last_heard[tag, a, b] = stamp
         self._push(topic, (tag, a, b), stamp, Link(tag, a, b, message.range, variance, data))
+        self.last_heard[tag, a, b] = stamp
+        if self._clock is not None:
+            self._arrived = self._clock()
 
     def _power(self, topic: str, data: bytes) -> None:
         message = cdr.decode_vector3(data)

@@ -233,6 +233,15 @@ def test_a_silent_anchor_is_reported_and_localization_goes_on(
     until(lambda: len(probe.heard["/odometry/uwb"]) > before)
 
 
+def test_silence_of_all_anchors_is_reported(
+    node: Any, probe: Any, anchors: Path, until: Callable[..., Any]
+) -> None:
+    Robot(probe, anchors).send(60)
+    status = until(lambda: (s := probe.diagnostic(": input")) and "no ranges for" in s.message and s)
+    assert status.level == DiagnosticStatus.WARN
+    assert "left/uwb/range" in status.message
+
+
 def test_time_that_jumps_back_starts_afresh(
     node: Any, probe: Any, anchors: Path, until: Callable[..., Any]
 ) -> None:

@@ -1,0 +1,100 @@
+"""What is wrong with a running estimator is said while it is wrong, and not for longer."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from nn_estimation import cdr
+from nn_estimation.uwb.bias import uncalibrated
+from nn_estimation.uwb.estimator import UwbEstimator
+from nn_estimation.uwb.health import health
+from nn_estimation.uwb.layout import Anchor, Layout, Tag
+from nn_estimation.uwb.stream import IMU_TOPIC, UwbStream
+
+CORNERS = ((0.0, 0.0, 2.0), (8.0, 0.0, 2.4), (8.0, 6.0, 1.8), (0.0, 6.0, 2.2))
+LAYOUT = Layout(
+    tuple(Anchor(f"a{i}", np.array(corner)) for i, corner in enumerate(CORNERS)),
+    (Tag("tag", np.zeros(3)),),
+    planar_z=0.5,
+)
+
+
+class Clock:
+    """A receive clock that is set by hand."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def stream(clock: Callable[[], float] | None = None) -> UwbStream:
+    return UwbStream(UwbEstimator(LAYOUT, uncalibrated(LAYOUT)), clock=clock)
+
+
+def hear(into: UwbStream, stamp: float, anchor: str = "a0", value: float = 5.0) -> None:
+    message = cdr.RangeMessage(round(stamp * 1e9), anchor, value, 0.0)
+    into.feed("uwb/range", cdr.encode_range(message))
+
+
+def hear_imu(into: UwbStream, stamp: float) -> None:
+    up, unknown = np.array([0.0, 0.0, 9.81]), np.zeros(9)
+    message = cdr.ImuMessage(
+        round(stamp * 1e9), "imu", np.zeros(3), up, np.zeros(4), unknown, unknown, unknown
+    )
+    into.feed(IMU_TOPIC, cdr.encode_imu(message))
+
+
+def problem(of: UwbStream, aspect: str = "input") -> str:
+    return next(text for name, text, _ in health(of) if name == aspect)
+
+
+def test_before_the_first_range_the_topics_are_named() -> None:
+    assert problem(stream()).startswith("no ranges yet on uwb/range, ")
+
+
+def test_silence_of_all_ranges_is_reported_by_the_receive_clock() -> None:
+    clock = Clock()
+    source = stream(clock)
+    hear(source, 100.0)
+    clock.now = 0.9
+    assert problem(source) == ""
+    clock.now = 3.0
+    assert problem(source).startswith("no ranges for 3.0 s on uwb/range, ")
+
+
+def test_a_range_that_comes_late_by_its_stamp_breaks_the_silence_all_the_same() -> None:
+    clock = Clock()
+    source = stream(clock)
+    hear(source, 100.0)
+    clock.now = 3.0
+    hear(source, 99.9)
+    assert problem(source) == ""
+
+
+def test_silence_of_all_ranges_is_reported_by_the_stamps_of_the_imu() -> None:
+    source = stream()
+    hear(source, 100.0)
+    hear_imu(source, 100.9)
+    assert problem(source) == ""
+    hear_imu(source, 102.0)
+    assert problem(source).startswith("no ranges for 2.0 s on uwb/range, ")
+    hear(source, 102.0)
+    assert problem(source) == ""
+
+
+@pytest.mark.parametrize("value", [float("nan"), -1.0])
+def test_ranges_that_are_none_do_not_break_the_silence(value: float) -> None:
+    clock = Clock()
+    source = stream(clock)
+    hear(source, 100.0)
+    clock.now = 2.0
+    hear(source, 102.0, value=value)
+    assert "no ranges for 2.0 s" in problem(source)
+
+
+def test_without_a_clock_and_other_inputs_nothing_tells_of_silence() -> None:
+    source = stream()
+    hear(source, 100.0)
+    assert problem(source) == ""
