@@ -152,6 +152,8 @@ def small_training(directory: Path, loss: Loss) -> Tensor:
 
 def train_slowly(directory: str) -> None:
     """What the interrupted process runs: a step, a line on stdout, a pause."""
+    # A background job of a script inherits that SIGINT is ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def slow_loss(module: nn.Module, batch: Batch) -> Tensor:
         print("step", flush=True)
