@@ -16,27 +16,36 @@ SICK_RATIO = 0.5  # innovation test ratio above which a link is no longer health
 
 
 def health(stream: UwbStream) -> list[tuple[str, str, dict[str, object]]]:
-    """(aspect, what is wrong or empty, values) of input, links and estimate."""
+    """(aspect, what is wrong or empty, values) of input, links and estimate.
+
+    What was refused or corrected by a stand-in is a problem once: at the first call after it.
+    """
     return [_input(stream), _links(stream), _fallback(stream), _estimate(stream)]
 
 
 def _input(stream: UwbStream) -> tuple[str, str, dict[str, object]]:
     counts: dict[str, object] = {**stream.counts, **stream.sequencer.counts}
-    problems = []
     if stream.unknown_anchors:
-        names = ", ".join(sorted(stream.unknown_anchors)[:5])
+        counts["unknown anchors"] = _some(stream.unknown_anchors)
+    recent = stream.take_recent_refused()
+    problems = []
+    if recent.unknown_anchors:
         problems.append(
-            f"{stream.counts[UNKNOWN_ANCHOR]} ranges of unknown anchors ({names}): add them to the layout"
+            f"{recent.counts[UNKNOWN_ANCHOR]} ranges of unknown anchors ({_some(recent.unknown_anchors)}): "
+            "add them to the layout"
         )
     topics = ", ".join(topic for topic, kind in stream.topics.items() if kind == cdr.RANGE)
     if not stream.last_heard:
         problems.append(f"no ranges yet on {topics}")
     elif (silence := stream.silence) > SILENT_AFTER:
         problems.append(f"no ranges for {silence:.1f} s on {topics}")
-    problems += [
-        f"{count} with {name}" for name, count in stream.counts.items() if count and name != UNKNOWN_ANCHOR
-    ]
+    if bad := [f"{n} with {name}" for name, n in recent.counts.items() if n and name != UNKNOWN_ANCHOR]:
+        problems.append(", ".join(bad))
     return "input", "; ".join(problems), counts
+
+
+def _some(names: set[str]) -> str:
+    return ", ".join(sorted(names)[:5])
 
 
 def _links(stream: UwbStream) -> tuple[str, str, dict[str, object]]:

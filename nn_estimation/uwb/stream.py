@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 
 from nn_estimation import cdr
 from nn_estimation.uwb.epochs import Epoch, Link, Sequencer
@@ -18,7 +19,16 @@ MALFORMED, INVALID_RANGE, UNKNOWN_ANCHOR, INVALID_STAMP = (
     "unknown anchor",
     "invalid stamp",
 )
+REASONS = (MALFORMED, INVALID_RANGE, UNKNOWN_ANCHOR, INVALID_STAMP)
 _IMU, _POSE = "imu", "pose"
+
+
+@dataclass(slots=True)
+class Refused:
+    """Messages that could not be used."""
+
+    counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(REASONS, 0))
+    unknown_anchors: set[str] = field(default_factory=set)
 
 
 class UwbStream:
@@ -36,7 +46,7 @@ class UwbStream:
         topics: topic -> message type that `feed` understands.
         counts: refused messages by reason; late and repeated ones are in `sequencer.counts`.
         last_heard: (tag, anchor, anchor) indices -> newest stamp [s].
-        unknown_anchors: names that the layout does not have.
+        unknown_anchors: names that the layout does not have, heard since the last reset.
     """
 
     def __init__(
@@ -53,9 +63,10 @@ class UwbStream:
         self._arrived = math.nan
         self.layout = estimator.layout
         self.sequencer = Sequencer(max_delay)
-        self.counts = dict.fromkeys((MALFORMED, INVALID_RANGE, UNKNOWN_ANCHOR, INVALID_STAMP), 0)
+        self.counts = dict.fromkeys(REASONS, 0)
         self.last_heard: dict[tuple[int, int, int], float] = {}
         self.unknown_anchors: set[str] = set()
+        self._recent = Refused()
         self.topics: dict[str, str] = {}
         self._handlers: dict[str, Callable[[str, bytes], None]] = {}
         self._links: dict[str, tuple[int, int] | None] = {}
@@ -91,17 +102,24 @@ class UwbStream:
         return by_stamps if self._clock is None else max(by_stamps, self._clock() - self._arrived)
 
     def reset(self) -> None:
-        """Forget what is in flight and the track."""
+        """Forget what is in flight, the track and who was heard; the counts stay."""
         self.sequencer.reset()
         self.estimator.reset()
         self.last_heard.clear()
+        self.unknown_anchors.clear()
+        self._recent = Refused()
+
+    def take_recent_refused(self) -> Refused:
+        """What was refused since the last call, or the last reset."""
+        recent, self._recent = self._recent, Refused()
+        return recent
 
     def feed(self, topic: str, data: bytes) -> None:
         """Take in a message; whatever is wrong with it is counted, never raised."""
         try:
             self._handlers[topic](topic, data)
         except cdr.CdrError:
-            self.counts[MALFORMED] += 1
+            self._refuse(MALFORMED)
 
     def corrected(self) -> Iterator[Corrected]:
         """Epochs that are complete by now, corrected."""
@@ -149,8 +167,7 @@ class UwbStream:
             found = [self._anchor(name) for name in names]
             if len(found) != 2 or found[0] is None or found[1] is None:
                 if len(found) != 2:
-                    self.counts[UNKNOWN_ANCHOR] += 1
-                    self.unknown_anchors.add(message.frame_id)
+                    self._refuse_anchor(message.frame_id)
                 return
             pair = self._links[message.frame_id] = (found[0], found[1])
         if self._stamped(message.stamp_ns):
@@ -158,7 +175,7 @@ class UwbStream:
 
     def _link(self, topic: str, message: cdr.RangeMessage, a: int, b: int, valid: bool, data: bytes) -> None:
         if not valid:
-            self.counts[INVALID_RANGE] += 1
+            self._refuse(INVALID_RANGE)
             return
         tag, stamp = self._tags[topic], message.stamp_ns * 1e-9
         variance = message.variance if math.isfinite(message.variance) and message.variance > 0.0 else 0.0
@@ -190,15 +207,23 @@ class UwbStream:
 
     def _stamped(self, stamp_ns: int) -> bool:
         if stamp_ns <= 0:
-            self.counts[INVALID_STAMP] += 1
+            self._refuse(INVALID_STAMP)
         return stamp_ns > 0
 
     def _anchor(self, name: str) -> int | None:
         index = self.layout.anchor_index.get(name)
         if index is None:
-            self.counts[UNKNOWN_ANCHOR] += 1
-            self.unknown_anchors.add(name)
+            self._refuse_anchor(name)
         return index
+
+    def _refuse(self, reason: str) -> None:
+        self.counts[reason] += 1
+        self._recent.counts[reason] += 1
+
+    def _refuse_anchor(self, name: str) -> None:
+        self._refuse(UNKNOWN_ANCHOR)
+        self.unknown_anchors.add(name)
+        self._recent.unknown_anchors.add(name)
 
     def _attach(self, links: list[Link], powers: list[tuple[int, str, tuple[float, float, float]]]) -> None:
         """Give each link the powers of its own signals; see POWER_FIELDS for the columns."""

@@ -212,8 +212,19 @@ def test_bad_ranges_are_counted_and_the_node_lives(
         )
 
     until(counted)
-    warned = until(lambda: (s := probe.diagnostic(": input")) and s.level == DiagnosticStatus.WARN and s)
-    assert "nobody" in warned.message
+
+    def warned() -> bool:
+        robot.send(5)
+        robot.raw("left", robot.stamp + 0.002, "nobody", 3.0)
+        status = probe.diagnostic(": input")
+        return status.level == DiagnosticStatus.WARN and "nobody" in status.message
+
+    def content() -> bool:
+        robot.send(5)
+        return probe.diagnostic(": input").level == DiagnosticStatus.OK
+
+    until(warned)
+    until(content)
     assert all(math.isfinite(message.range) for message in probe.heard["/left/uwb/range_corrected"])
 
 

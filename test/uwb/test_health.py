@@ -10,7 +10,7 @@ from nn_estimation.uwb.bias import uncalibrated
 from nn_estimation.uwb.estimator import UwbEstimator
 from nn_estimation.uwb.health import health
 from nn_estimation.uwb.layout import Anchor, Layout, Tag
-from nn_estimation.uwb.stream import IMU_TOPIC, UwbStream
+from nn_estimation.uwb.stream import IMU_TOPIC, INVALID_RANGE, UNKNOWN_ANCHOR, UwbStream
 
 CORNERS = ((0.0, 0.0, 2.0), (8.0, 0.0, 2.4), (8.0, 6.0, 1.8), (0.0, 6.0, 2.2))
 LAYOUT = Layout(
@@ -98,3 +98,36 @@ def test_without_a_clock_and_other_inputs_nothing_tells_of_silence() -> None:
     source = stream()
     hear(source, 100.0)
     assert problem(source) == ""
+
+
+def test_one_bad_message_is_a_problem_once_and_stays_in_the_counts() -> None:
+    source = stream()
+    hear(source, 100.0)
+    hear(source, 100.0, value=-1.0)
+    source.feed("uwb/range", b"\0\1\0\0")
+    assert problem(source) == "1 with malformed message, 1 with invalid range"
+    assert problem(source) == ""
+    values = next(values for name, _, values in health(source) if name == "input")
+    assert (values["invalid range"], values["malformed message"]) == (1, 1)
+
+
+def test_only_the_recent_ranges_of_unknown_anchors_are_counted_and_named() -> None:
+    source = stream()
+    hear(source, 100.0)
+    hear(source, 100.1, anchor="b1")
+    hear(source, 100.2, anchor="b1")
+    assert problem(source) == "2 ranges of unknown anchors (b1): add them to the layout"
+    hear(source, 100.3, anchor="b2")
+    assert problem(source) == "1 ranges of unknown anchors (b2): add them to the layout"
+    assert problem(source) == ""
+
+
+def test_a_reset_clears_problems_and_unknown_anchors_and_keeps_the_counts() -> None:
+    source = stream()
+    hear(source, 100.1, anchor="b1")
+    hear(source, 100.2, value=-1.0)
+    source.reset()
+    hear(source, 100.3)
+    assert problem(source) == ""
+    assert not source.unknown_anchors
+    assert source.counts[UNKNOWN_ANCHOR] == source.counts[INVALID_RANGE] == 1
