@@ -13,18 +13,20 @@ from nn_estimation.uwb.geometry import NO_ANCHOR
 from nn_estimation.uwb.layout import Layout
 
 METHODS = ("raw", "constant", "affine", "ridge", "network")
+LEARNED = ("ridge", "network")  # those for which the affine calibration stands in
 REFERENCE_DISTANCE, DISTANCE_SCALE = 4.0, 2.0  # [m] bias = offset + slope (distance - 4) / 2
 DEFAULT_VARIANCE = 0.15**2  # [m^2] of a range no model says anything about
 FALLBACK_INFLATION = 2.0  # of the affine variance where it stands in for the network
 
-# Why the affine calibration stands in for the network.
-NETWORK, OUT_OF_RANGE, UNKNOWN_LINK, NO_POWER, NETWORK_FAILED = range(5)
+# Why a calibration stands in for the model.
+BY_MODEL, OUT_OF_RANGE, UNKNOWN_LINK, NO_POWER, NETWORK_FAILED, NO_POSE = range(6)
 FALLBACK_NAMES = (
-    "network",
+    "model",
     "out of the trained range",
     "unknown link",
     "no received power",
     "network failed",
+    "no pose",
 )
 
 
@@ -35,7 +37,7 @@ class Bias:
     bias: np.ndarray  # (N,) [m] measured - true
     variance: np.ndarray  # (N,) [m^2] of a corrected range
     gradient: np.ndarray  # (N, 3) d bias / d(distance, azimuth_tag, elevation_tag) of anchor a
-    fallback: np.ndarray  # (N,) uint8, 0 where the model itself spoke
+    fallback: np.ndarray  # (N,) uint8, BY_MODEL where none was needed
 
 
 class BiasModel(Protocol):
@@ -108,7 +110,7 @@ class CalibratedBias:
         gradient = np.zeros((len(link), 3))
         gradient[:, 0] = slope / DISTANCE_SCALE * np.where(epoch.anchor_b == NO_ANCHOR, 1.0, -1.0)
         bias = self._offset[link] + slope * (distance - REFERENCE_DISTANCE) / DISTANCE_SCALE
-        fallback = np.where(self._calibrated & (link < 0), UNKNOWN_LINK, NETWORK).astype(np.uint8)
+        fallback = np.where(self._calibrated & (link < 0), UNKNOWN_LINK, BY_MODEL).astype(np.uint8)
         return Bias(bias, self._variance[link], gradient, fallback)
 
     def calibrate(self, epoch: Epoch) -> tuple[np.ndarray, np.ndarray]:
@@ -142,7 +144,7 @@ class AsMeasured:
     def predict(self, epoch: Epoch, geometry: np.ndarray) -> Bias:
         """See `BiasModel`."""
         bias, variance = self.calibrate(epoch)
-        return Bias(bias, variance, np.zeros((len(bias), 3)), np.zeros(len(bias), dtype=np.uint8))
+        return Bias(bias, variance, np.zeros((len(bias), 3)), np.full(len(bias), BY_MODEL, dtype=np.uint8))
 
     def calibrate(self, epoch: Epoch) -> tuple[np.ndarray, np.ndarray]:
         """See `BiasModel`."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from nn_estimation.uwb.bias import FALLBACK_NAMES, BiasModel
+from nn_estimation.uwb.bias import BY_MODEL, FALLBACK_NAMES, LEARNED, NO_POSE, BiasModel
 from nn_estimation.uwb.epochs import Epoch
 from nn_estimation.uwb.gate import ACCEPTED, INVALID, NO_GEOMETRY, STATUS_NAMES, GateParams
 from nn_estimation.uwb.geometry import link_geometry
@@ -50,6 +50,10 @@ class UwbEstimator:
 
     The network sees the predicted geometry, never the measured range, and the filter stays in charge: a range
     the gate rejects is neither fused nor passed on.
+
+    Attributes:
+        counts: ranges by STATUS_NAMES.
+        fallbacks: ranges by the method that corrected them, or by why a calibration stood in for it.
     """
 
     def __init__(self, layout: Layout, model: BiasModel, params: EstimatorParams | None = None) -> None:
@@ -58,7 +62,7 @@ class UwbEstimator:
         self.localization = Localization(layout, self.params.localization, self.params.gate)
         self.pose_source = PoseSource(self.params.pose_timeout)
         self.counts = dict.fromkeys(STATUS_NAMES, 0)
-        self.fallbacks = dict.fromkeys(FALLBACK_NAMES, 0)
+        self.fallbacks = dict.fromkeys((model.method, *FALLBACK_NAMES[BY_MODEL + 1 :]), 0)
         self.ratios: dict[tuple[int, int, int], float] = {}
         self._recent_fallbacks = np.zeros(len(FALLBACK_NAMES), dtype=np.int64)
         self._previous = math.nan
@@ -123,9 +127,10 @@ class UwbEstimator:
         bias, variance = self.model.calibrate(epoch)
         size = len(status)
         nothing = np.full(size, np.nan)
+        reason = NO_POSE if self.model.method in LEARNED else BY_MODEL
         return Corrected(
-            epoch, epoch.measured - bias, variance * NO_POSE_INFLATION, bias, np.zeros(size, dtype=np.uint8),
-            status, nothing, np.full((size, 10), np.nan), None,
+            epoch, epoch.measured - bias, variance * NO_POSE_INFLATION, bias,
+            np.full(size, reason, dtype=np.uint8), status, nothing, np.full((size, 10), np.nan), None,
         )  # fmt: skip
 
     def _inflation(self, stamp: float) -> float:
@@ -146,7 +151,8 @@ class UwbEstimator:
         fallbacks = np.bincount(out.fallback, minlength=len(FALLBACK_NAMES))
         self._recent_fallbacks += fallbacks
         for index, count in enumerate(fallbacks.tolist()):
-            self.fallbacks[FALLBACK_NAMES[index]] += count
+            name = self.model.method if index == BY_MODEL else FALLBACK_NAMES[index]
+            self.fallbacks[name] = self.fallbacks.get(name, 0) + count
         epoch = out.epoch
         keys = zip(epoch.tag.tolist(), epoch.anchor_a.tolist(), epoch.anchor_b.tolist(), strict=True)
         for key, ratio in zip(keys, out.ratio.tolist(), strict=True):

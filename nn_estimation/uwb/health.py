@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from nn_estimation import cdr
-from nn_estimation.uwb.bias import FALLBACK_NAMES
+from nn_estimation.uwb.bias import BY_MODEL, FALLBACK_NAMES, LEARNED
 from nn_estimation.uwb.geometry import NO_ANCHOR
 from nn_estimation.uwb.stream import UNKNOWN_ANCHOR, UwbStream
 
@@ -72,14 +72,16 @@ def _links(stream: UwbStream) -> tuple[str, str, dict[str, object]]:
 
 
 def _fallback(stream: UwbStream) -> tuple[str, str, dict[str, object]]:
-    counts = stream.estimator.fallbacks
+    method = stream.estimator.model.method
     recent = stream.estimator.take_recent_fallbacks()
-    total = int(recent.sum())
+    total, by_model = int(recent.sum()), int(recent[BY_MODEL])
     problem = ""
-    if total and recent[0] < 0.5 * total:
-        worst = FALLBACK_NAMES[1 + int(np.argmax(recent[1:]))]
-        problem = f"{1 - recent[0] / total:.0%} of the ranges use the affine calibration: {worst}"
-    return "fallback", problem, dict(counts)
+    if total and by_model < 0.5 * total:
+        recent[BY_MODEL] = 0
+        worst = FALLBACK_NAMES[int(np.argmax(recent))]
+        stand_in = "affine" if method in LEARNED else "mean"
+        problem = f"{1 - by_model / total:.0%} of the ranges use the {stand_in} calibration: {worst}"
+    return "fallback", problem, {"method": method, **stream.estimator.fallbacks}
 
 
 def _estimate(stream: UwbStream) -> tuple[str, str, dict[str, object]]:

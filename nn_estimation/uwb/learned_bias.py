@@ -6,8 +6,8 @@ import numpy as np
 
 from nn_estimation.inference import Bound, Model, ModelError
 from nn_estimation.uwb.bias import (
+    BY_MODEL,
     FALLBACK_INFLATION,
-    NETWORK,
     NETWORK_FAILED,
     NO_POWER,
     OUT_OF_RANGE,
@@ -50,17 +50,17 @@ class LearnedBias:
         absent = np.isnan(features).any(axis=1)
         with np.errstate(invalid="ignore"):
             outside = ((features < self._low) | (features > self._high)).any(axis=1)
-        reason = np.select([link < 0, absent, outside], [UNKNOWN_LINK, NO_POWER, OUT_OF_RANGE], NETWORK)
+        reason = np.select([link < 0, absent, outside], [UNKNOWN_LINK, NO_POWER, OUT_OF_RANGE], BY_MODEL)
         out = Bias(
             np.empty(len(link)), np.empty(len(link)), np.empty((len(link), 3)), reason.astype(np.uint8)
         )
-        usable = reason == NETWORK
+        usable = reason == BY_MODEL
         if usable.any():
             features[~usable] = 0.0
             self._evaluate(features, link, out)
             sound = np.isfinite(out.bias) & np.isfinite(out.gradient).all(axis=1) & (out.variance > 0)
             out.fallback[usable & ~(sound & np.isfinite(out.variance))] = NETWORK_FAILED
-        stand_in = out.fallback != NETWORK
+        stand_in = out.fallback != BY_MODEL
         if stand_in.any():
             affine = self._affine.predict(epoch, geometry)
             out.bias[stand_in] = affine.bias[stand_in]

@@ -12,11 +12,13 @@ import pytest
 from nn_estimation.bags import BagReader
 from nn_estimation.inference import Model
 from nn_estimation.uwb.bias import (
+    BY_MODEL,
     FALLBACK_INFLATION,
     FALLBACK_NAMES,
+    LEARNED,
     METHODS,
-    NETWORK,
     NETWORK_FAILED,
+    NO_POSE,
     NO_POWER,
     OUT_OF_RANGE,
     UNKNOWN_LINK,
@@ -41,7 +43,6 @@ from nn_estimation.uwb.replay import layout_of, replay
 from nn_estimation.uwb.stream import UwbStream
 
 DEMO, LIAS = (Model.load(default_model(name), provider="cpu") for name in ("uwb_demo.onnx", "uwb_bias.onnx"))
-LEARNED = ("ridge", "network")
 
 
 @pytest.fixture(scope="module")
@@ -150,7 +151,7 @@ def test_a_link_out_of_the_trained_range_uses_affine_with_a_larger_variance(
     models = load_bias_models(DEMO, layout)
     epoch, geometry = inside(layout, DEMO)
     normal = models[method].predict(epoch, geometry)
-    assert (normal.fallback == NETWORK).all()
+    assert (normal.fallback == BY_MODEL).all()
     geometry[3, 0] = DEMO.contract.valid_range[0][1] + 0.01
     geometry[8, 2] = -1.5
     out, affine = models[method].predict(epoch, geometry), models["affine"].predict(epoch, geometry)
@@ -279,19 +280,31 @@ def test_a_reset_estimator_starts_like_a_new_one(
         np.testing.assert_array_equal(one.status, other.status)
 
 
-def test_every_range_is_counted_once(
-    layout: Layout, models: dict[str, BiasModel], epochs: list[Epoch]
+@pytest.mark.parametrize("method", METHODS)
+def test_every_range_is_counted_once_under_what_corrected_it(
+    layout: Layout, models: dict[str, BiasModel], epochs: list[Epoch], method: str
 ) -> None:
-    estimator = UwbEstimator(layout, models["network"])
+    estimator = UwbEstimator(layout, models[method])
     results = [estimator.update(epoch) for epoch in epochs]
     ranges = sum(len(epoch.tag) for epoch in epochs)
     assert sum(estimator.counts.values()) == sum(estimator.fallbacks.values()) == ranges
     for index, name in enumerate(STATUS_NAMES):
         assert estimator.counts[name] == sum(int((r.status == index).sum()) for r in results)
-    for index, name in enumerate(FALLBACK_NAMES):
+    names = (method, *FALLBACK_NAMES[1:])
+    assert set(estimator.fallbacks) == set(names)
+    for index, name in enumerate(names):
         assert estimator.fallbacks[name] == sum(int((r.fallback == index).sum()) for r in results)
     assert estimator.take_recent_fallbacks().sum() == ranges
     assert estimator.take_recent_fallbacks().sum() == 0
+    assert estimator.fallbacks[method] > 0.9 * ranges
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_before_the_first_pose_a_calibration_stands_in_for_what_is_learned(
+    layout: Layout, models: dict[str, BiasModel], epochs: list[Epoch], method: str
+) -> None:
+    out = UwbEstimator(layout, models[method]).update(epochs[0])
+    assert set(out.fallback.tolist()) == {NO_POSE if method in LEARNED else BY_MODEL}
 
 
 def test_with_an_external_pose_the_geometry_is_that_pose(

@@ -1,13 +1,15 @@
 """What is wrong with a running estimator is said while it is wrong, and not for longer."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from nn_estimation import cdr
-from nn_estimation.uwb.bias import uncalibrated
-from nn_estimation.uwb.estimator import UwbEstimator
+from nn_estimation.uwb.bias import BY_MODEL, OUT_OF_RANGE, Bias, uncalibrated
+from nn_estimation.uwb.epochs import Epoch
+from nn_estimation.uwb.estimator import EstimatorParams, UwbEstimator
 from nn_estimation.uwb.health import health
 from nn_estimation.uwb.layout import Anchor, Layout, Tag
 from nn_estimation.uwb.stream import IMU_TOPIC, INVALID_RANGE, UNKNOWN_ANCHOR, UwbStream
@@ -131,3 +133,69 @@ def test_a_reset_clears_problems_and_unknown_anchors_and_keeps_the_counts() -> N
     assert problem(source) == ""
     assert not source.unknown_anchors
     assert source.counts[UNKNOWN_ANCHOR] == source.counts[INVALID_RANGE] == 1
+
+
+class Learned:
+    """A model that speaks for itself wherever there is a pose."""
+
+    method, correlation_time = "network", 0.1
+
+    def __init__(self, reason: int = BY_MODEL) -> None:
+        self._reason, self._raw = reason, uncalibrated(LAYOUT)
+
+    def predict(self, epoch: Epoch, geometry: np.ndarray) -> Bias:
+        return replace(self._raw.predict(epoch, geometry), fallback=np.full(len(epoch.tag), self._reason))
+
+    def calibrate(self, epoch: Epoch) -> tuple[np.ndarray, np.ndarray]:
+        return self._raw.calibrate(epoch)
+
+
+def drive(into: UwbStream, seconds: float, start: float = 100.0) -> None:
+    """Exact ranges at 20 Hz of a body that stands still."""
+    for stamp in start + np.arange(0.0, seconds, 0.05):
+        for anchor, corner in enumerate(CORNERS):
+            hear(into, stamp, f"a{anchor}", float(np.linalg.norm(np.subtract(corner, (4.0, 3.0, 0.5)))))
+        list(into.corrected())
+    list(into.flush())
+
+
+def corrected_by(of: UwbStream) -> dict[str, object]:
+    return next(values for name, _, values in health(of) if name == "fallback")
+
+
+def test_without_a_network_none_is_counted_and_nothing_is_a_fallback() -> None:
+    source = stream()
+    drive(source, 0.2)
+    assert problem(source, "fallback") == ""
+    drive(source, 2.0, start=101.0)
+    assert problem(source, "fallback") == ""
+    values = corrected_by(source)
+    assert "network" not in values
+    assert values["method"] == "raw" and values["raw"] == 44 * 4
+
+
+def test_a_network_without_a_pose_is_not_counted_as_used() -> None:
+    source = UwbStream(UwbEstimator(LAYOUT, Learned(), EstimatorParams(external_pose=True)), "odom")
+    drive(source, 1.0)
+    assert problem(source, "fallback") == "100% of the ranges use the affine calibration: no pose"
+    assert corrected_by(source)["network"] == 0
+
+
+def test_a_network_that_is_switched_off_goes_on_under_the_name_of_what_replaces_it() -> None:
+    source = UwbStream(UwbEstimator(LAYOUT, Learned()))
+    drive(source, 2.0)
+    used = corrected_by(source)["network"]
+    assert used
+    source.estimator.model = uncalibrated(LAYOUT)
+    drive(source, 1.0, start=102.0)
+    assert problem(source, "fallback") == ""
+    values = corrected_by(source)
+    assert (values["method"], values["network"], values["raw"]) == ("raw", used, 80)
+
+
+def test_the_most_frequent_reason_of_a_fallback_is_named() -> None:
+    source = UwbStream(UwbEstimator(LAYOUT, Learned(OUT_OF_RANGE)))
+    drive(source, 2.0)
+    assert problem(source, "fallback") == (
+        "100% of the ranges use the affine calibration: out of the trained range"
+    )
