@@ -87,7 +87,7 @@ def _text(value: object) -> str:
 
 
 class Latency:
-    """Own processing time: percentiles a range, and the share of time spent.
+    """Own processing time: percentiles a range over the last `RECENT` seconds, and the share of time spent.
 
     Args:
         budget: [s] a range; the 99th percentile above it warns.
@@ -95,12 +95,13 @@ class Latency:
     """
 
     MAX_LOAD = 0.8
+    RECENT = 10.0  # [s]; of the newest 2048 calls, where there were more
 
     def __init__(
         self, budget: float, sustained: float = 5.0, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self.budget, self.sustained, self._clock = budget, sustained, clock
-        self._times = np.zeros(2048)
+        self._times, self._stamps = np.zeros(2048), np.zeros(2048)
         self.reset()
 
     def reset(self) -> None:
@@ -113,7 +114,8 @@ class Latency:
         """One call that took `seconds` and processed `ranges`."""
         self._busy += seconds
         if ranges:
-            self._times[self._calls % len(self._times)] = seconds / ranges
+            slot = self._calls % len(self._times)
+            self._times[slot], self._stamps[slot] = seconds / ranges, self._clock()
             self._calls += 1
             self.ranges += ranges
             self._window_ranges += ranges
@@ -124,7 +126,8 @@ class Latency:
         elapsed = max(now - self._window, 1e-9)
         load, rate = self._busy / elapsed, self._window_ranges / elapsed
         self._busy, self._window, self._window_ranges = 0.0, now, 0
-        used = self._times[: min(self._calls, len(self._times))]
+        filled = slice(min(self._calls, len(self._times)))
+        used = self._times[filled][now - self._stamps[filled] <= self.RECENT]
         p50, p99 = np.quantile(used, (0.5, 0.99)) if len(used) else (0.0, 0.0)
         over = load > self.MAX_LOAD
         self._over_since = (self._over_since or now) if over else None
