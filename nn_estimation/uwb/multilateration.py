@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from scipy.optimize import least_squares
@@ -15,9 +16,13 @@ from nn_estimation.uwb.geometry import NO_ANCHOR
 from nn_estimation.uwb.layout import Layout
 
 WINDOW = 0.5  # [s] of ranges that one fix is made of
-RETRY = 0.1  # [s] between two attempts
+RETRY = 0.1  # [s] between two attempts; doubles with each that fails
+MAX_RETRY = 1.0  # [s]
 MAX_HEADING_STD = 0.7  # [rad] of a fix that is believed
 MAX_POSITION_STD = 0.5  # [m]
+HEADINGS = np.arange(-math.pi, math.pi, math.pi / 12)  # [rad] among which the starts are chosen
+MAX_EVALUATIONS = 50  # of the residuals in one fit
+STARTS = 2  # of the heading; a range is nearly linear in its sine and cosine, so that its cost has two minima
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +34,62 @@ class Fix:
     covariance: np.ndarray  # (4, 4) of position and heading [m^2, rad^2]
 
 
+@dataclass(frozen=True, slots=True)
+class RangeResiduals:
+    """Residuals of N ranges over their standard deviations, at a state x, y, (z without a plane), (heading)."""
+
+    first: np.ndarray  # (N, 3) [m] the anchor, map frame
+    second: np.ndarray  # (N, 3) of TDoA; NaN for two-way ranging
+    levers: np.ndarray  # (N, 3) [m] from base_link to the antenna at heading 0, map axes
+    measured: np.ndarray  # (N,) [m] two-way, or second - first
+    sigma: np.ndarray  # (N,) [m]
+    planar_z: float | None  # [m]
+
+    @property
+    def axes(self) -> int:
+        """Number of position entries of a state."""
+        return 3 if self.planar_z is None else 2
+
+    def state(self, position: np.ndarray) -> np.ndarray:
+        """The state without a heading at a position (3,)."""
+        return position[: self.axes]
+
+    def position(self, state: np.ndarray) -> np.ndarray:
+        """(3,) [m]"""
+        z = state[2] if self.planar_z is None else self.planar_z
+        return np.array([state[0], state[1], z])
+
+    def values(self, state: np.ndarray) -> np.ndarray:
+        """(N,)"""
+        antenna = self.position(state) + self._turned(state)
+        predicted = np.linalg.norm(self.first - antenna, axis=1)
+        second = np.linalg.norm(self.second - antenna, axis=1)
+        predicted = np.where(np.isnan(second), predicted, second - predicted)
+        return (self.measured - predicted) / self.sigma
+
+    def jacobian(self, state: np.ndarray) -> np.ndarray:
+        """(N, len(state))"""
+        turned = self._turned(state)
+        antenna = self.position(state) + turned
+        first, second = _direction(antenna - self.first), _direction(antenna - self.second)
+        by_position = np.where(np.isnan(second), first, second - first)
+        columns = [by_position[:, : self.axes]]
+        if len(state) > self.axes:
+            by_heading = by_position[:, 1] * turned[:, 0] - by_position[:, 0] * turned[:, 1]
+            columns.append(by_heading[:, None])
+        return -np.hstack(columns) / self.sigma[:, None]
+
+    def _turned(self, state: np.ndarray) -> np.ndarray:
+        """(N, 3) levers at the heading of the state."""
+        if len(state) == self.axes:
+            return self.levers
+        c, s = math.cos(state[-1]), math.sin(state[-1])
+        x, y, z = self.levers.T
+        return np.stack([c * x - s * y, s * x + c * y, z], axis=1)
+
+
 class Multilateration:
-    """Robust least squares on the latest range of every link, from several headings.
+    """Robust least squares on the latest range of every link.
 
     The heading is solved for where two tags are more than 5 cm apart; roll and pitch come from the mean
     accelerometer, or are zero.
@@ -46,7 +105,7 @@ class Multilateration:
         """Forget the gathered ranges."""
         self._latest: dict[tuple[int, int, int], tuple[float, float, float]] = {}
         self._accel = np.array([0.0, 0.0, 1.0])
-        self._tried = -math.inf
+        self._tried, self._wait = -math.inf, RETRY
 
     def add_accel(self, accel: np.ndarray) -> None:
         """Take in an accelerometer sample (3,) [m/s^2], for the tilt."""
@@ -63,7 +122,7 @@ class Multilateration:
         for n in np.flatnonzero(np.isfinite(epoch.measured)):
             key = (int(epoch.tag[n]), int(epoch.anchor_a[n]), int(epoch.anchor_b[n]))
             self._latest[key] = (epoch.stamp, epoch.measured[n] - bias[n], variance[n])
-        if epoch.stamp - self._tried < RETRY:
+        if epoch.stamp - self._tried < self._wait:
             return None
         young = {k: v for k, v in self._latest.items() if 0 <= epoch.stamp - v[0] <= WINDOW}
         self._latest = young
@@ -71,8 +130,10 @@ class Multilateration:
         anchors = {a for _, a, _ in young} | {b for _, _, b in young if b != NO_ANCHOR}
         if len(anchors) < needed or len(young) < needed:
             return None
+        fix = self._solve(young, imu)
         self._tried = epoch.stamp
-        return self._solve(young, imu)
+        self._wait = RETRY if fix is not None else min(2.0 * self._wait, MAX_RETRY)
+        return fix
 
     def _tilt(self) -> np.ndarray:
         if self.layout.planar_z is not None:
@@ -84,52 +145,59 @@ class Multilateration:
     def _solve(self, links: dict[tuple[int, int, int], tuple[float, float, float]], imu: bool) -> Fix | None:
         layout = self.layout
         tag, a, b = (np.array(column) for column in zip(*links, strict=True))
-        measured = np.array([value for _, value, _ in links.values()])
-        sigma = np.sqrt([variance for _, _, variance in links.values()])
-        tdoa = b != NO_ANCHOR
-        planar, yaw_free = layout.planar_z is not None, self.heading_observable
         tilt = self._tilt() if imu else np.eye(3)
-        levers = layout.tag_positions[tag] @ tilt.T  # (N, 3)
+        ranges = RangeResiduals(
+            layout.anchor_positions[a],
+            np.where((b == NO_ANCHOR)[:, None], np.nan, layout.anchor_positions[b]),
+            layout.tag_positions[tag] @ tilt.T,
+            np.array([value for _, value, _ in links.values()]),
+            np.sqrt([variance for _, _, variance in links.values()]),
+            layout.planar_z,
+        )
+        below = ranges.state(layout.anchor_positions.mean(axis=0) - [0.0, 0.0, 0.5])
+        if not self.heading_observable:
+            return self._believed(ranges, _fit(ranges, below), tilt)
+        on_axis = replace(ranges, levers=ranges.levers * [0.0, 0.0, 1.0])
+        near = _fit(on_axis, below).x
+        fits = [_fit(ranges, np.append(near, yaw)) for yaw in _headings(ranges, near)]
+        return self._believed(ranges, min(fits, key=lambda fit: fit.cost), tilt)
 
-        def residuals(x: np.ndarray) -> np.ndarray:
-            z = layout.planar_z if planar else x[-1]
-            yaw = x[2] if yaw_free else 0.0
-            c, s = math.cos(yaw), math.sin(yaw)
-            antenna = np.empty((len(tag), 3))
-            antenna[:, 0] = x[0] + c * levers[:, 0] - s * levers[:, 1]
-            antenna[:, 1] = x[1] + s * levers[:, 0] + c * levers[:, 1]
-            antenna[:, 2] = z + levers[:, 2]
-            distance = np.linalg.norm(layout.anchor_positions[a] - antenna, axis=1)
-            second = np.linalg.norm(layout.anchor_positions[b] - antenna, axis=1)
-            return (measured - np.where(tdoa, second - distance, distance)) / sigma
-
-        centre = layout.anchor_positions.mean(axis=0)
-        below = [] if planar else [centre[2] - 0.5]
-        headings = np.arange(-math.pi, math.pi, math.pi / 4) if yaw_free else np.zeros(1)
-        best = None
-        for heading in headings:
-            x0 = [centre[0], centre[1], *([heading] if yaw_free else []), *below]
-            found = least_squares(residuals, x0, loss="soft_l1", max_nfev=50)
-            if best is None or found.cost < best.cost:
-                best = found
-        assert best is not None
+    def _believed(self, ranges: RangeResiduals, found: Any, tilt: np.ndarray) -> Fix | None:
+        """The fix of a solution, None where it is too uncertain."""
         try:
-            covariance = np.linalg.inv(best.jac.T @ best.jac) * max(1.0, 2.0 * best.cost / len(tag))
+            covariance = np.linalg.inv(found.jac.T @ found.jac)
         except np.linalg.LinAlgError:
             return None
+        covariance *= max(1.0, 2.0 * found.cost / len(found.fun))
+        heading = self.heading_observable
+        index = [*range(ranges.axes), *([3] if heading else [])]
         full = np.zeros((4, 4))
-        index = [0, 1, *([3] if yaw_free else []), *([] if planar else [2])]
         full[np.ix_(index, index)] = covariance
-        if not yaw_free:
+        if not heading:
             full[3, 3] = math.pi**2 / 3
         if np.sqrt(np.diag(full)[:3]).max() > MAX_POSITION_STD or (
-            yaw_free and full[3, 3] > MAX_HEADING_STD**2
+            heading and full[3, 3] > MAX_HEADING_STD**2
         ):
             return None
-        yaw = best.x[2] if yaw_free else 0.0
-        z = layout.planar_z if planar else best.x[-1]
-        return Fix(
-            np.array([best.x[0], best.x[1], z], dtype=np.float64),
-            Rotation.from_euler("z", yaw).as_matrix() @ tilt,
-            full,
-        )
+        yaw = found.x[-1] if heading else 0.0
+        return Fix(ranges.position(found.x), Rotation.from_euler("z", yaw).as_matrix() @ tilt, full)
+
+
+def _fit(ranges: RangeResiduals, start: np.ndarray) -> Any:
+    return least_squares(ranges.values, start, jac=ranges.jacobian, loss="soft_l1", max_nfev=MAX_EVALUATIONS)
+
+
+def _headings(ranges: RangeResiduals, near: np.ndarray) -> list[float]:
+    """The best headings about a position, which is adjusted to each by one weighted linear step."""
+    values = np.stack([ranges.values(np.append(near, yaw)) for yaw in HEADINGS], axis=1)
+    weight = (1.0 + np.median(values, axis=1, keepdims=True) ** 2) ** -0.25  # of soft_l1, to the root
+    q, _ = np.linalg.qr(weight * ranges.jacobian(near))
+    values *= weight
+    cost = (values**2).sum(axis=0) - ((q.T @ values) ** 2).sum(axis=0)
+    minima = np.flatnonzero((cost <= np.roll(cost, 1)) & (cost <= np.roll(cost, -1)))
+    return HEADINGS[minima[np.argsort(cost[minima])][:STARTS]].tolist()
+
+
+def _direction(vectors: np.ndarray) -> np.ndarray:
+    """(N, 3) of length one."""
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)

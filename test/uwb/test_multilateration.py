@@ -1,16 +1,21 @@
 """The cold start finds the body wherever it is, or says nothing."""
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.optimize import approx_fprime
 from scipy.spatial.transform import Rotation
 
+from nn_estimation.uwb import multilateration
 from nn_estimation.uwb.bias import uncalibrated
 from nn_estimation.uwb.epochs import Epoch, Link
 from nn_estimation.uwb.geometry import NO_ANCHOR, link_geometry, true_difference
 from nn_estimation.uwb.layout import Anchor, Layout, Tag
-from nn_estimation.uwb.multilateration import Fix, Multilateration
+from nn_estimation.uwb.multilateration import MAX_RETRY, RETRY, Fix, Multilateration, RangeResiduals
 
 CORNERS = [(x, y, z) for x in (0.0, 8.0) for y in (0.0, 6.0) for z in (0.3, 2.6)]
 TAGS = (Tag("left", np.array([0.25, 0.2, 0.05])), Tag("right", np.array([-0.25, -0.2, 0.05])))
@@ -128,3 +133,93 @@ def test_ranges_that_are_no_numbers_are_left_out() -> None:
     fix = start(room, one)
     assert fix is not None
     np.testing.assert_allclose(fix.position, [3.0, 2.0, 1.0], atol=0.02)
+
+
+@given(
+    places,
+    st.none() | headings,
+    st.none() | st.floats(0.0, 2.0),
+    st.integers(0, 2**32 - 1),
+)
+def test_the_jacobian_of_the_residuals_is_their_derivative(
+    position: np.ndarray, yaw: float | None, planar: float | None, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    second = rng.uniform(-5.0, 15.0, (10, 3))
+    second[::2] = np.nan  # two-way
+    ranges = RangeResiduals(
+        rng.uniform(-5.0, 15.0, (10, 3)), second, rng.uniform(-0.5, 0.5, (10, 3)),
+        rng.uniform(0.0, 9.0, 10), rng.uniform(0.05, 0.5, 10), planar,
+    )  # fmt: skip
+    state = np.append(ranges.state(position), [] if yaw is None else yaw)
+    numeric = np.stack([approx_fprime(state, lambda x, n=n: ranges.values(x)[n], 1e-7) for n in range(10)])
+    # A forward difference of 1e-7 errs by some 1e-6 over sigma; more where the antenna is near an anchor.
+    near = np.linalg.norm(ranges.first - position, axis=1) < 1.0
+    near |= np.linalg.norm(ranges.second - position, axis=1) < 1.0
+    np.testing.assert_allclose(ranges.jacobian(state)[~near], numeric[~near], atol=1e-4)
+
+
+def test_the_jacobian_at_an_anchor_is_finite() -> None:
+    corner = np.array([[1.0, 2.0, 3.0]])
+    ranges = RangeResiduals(
+        corner, np.full((1, 3), np.nan), np.zeros((1, 3)), np.ones(1), np.full(1, 0.1), None
+    )
+    assert np.isfinite(ranges.jacobian(corner[0])).all()
+
+
+def attempts(begin: Multilateration, ranges: Epoch, stamps: np.ndarray) -> list[float]:
+    """The stamps at which ranges that came at `stamps` were solved for."""
+    solve, out = begin._solve, []
+
+    def counted(*arguments: Any) -> Fix | None:
+        out.append(stamp)
+        return solve(*arguments)
+
+    begin._solve = counted  # type: ignore[method-assign]
+    model = uncalibrated(begin.layout)
+    for stamp in stamps.tolist():
+        begin.add(replace(ranges, stamp=stamp), model, imu=False)
+    begin._solve = solve  # type: ignore[method-assign]
+    return out
+
+
+def contradicting(room: Layout) -> Epoch:
+    """No place is half a metre from every anchor of a hall."""
+    out = epoch(room, np.array([3.0, 2.0, 1.0]), 0.0)
+    out.measured[:] = 0.5
+    return out
+
+
+def test_an_attempt_that_fails_doubles_the_wait_for_the_next_up_to_a_second() -> None:
+    room = layout()
+    tried = attempts(Multilateration(room), contradicting(room), np.arange(1000) / 100)
+    waits = np.diff(tried)
+    np.testing.assert_allclose(waits[:4], [0.2, 0.4, 0.8, 1.0], atol=0.011)
+    np.testing.assert_allclose(waits[4:], MAX_RETRY, atol=0.011)
+
+
+def test_a_fix_or_a_reset_ends_the_longer_wait() -> None:
+    room = layout()
+    good, bad = epoch(room, np.array([3.0, 2.0, 1.0]), 0.5), contradicting(room)
+    begin = Multilateration(room)
+    attempts(begin, bad, np.arange(300) / 100)
+    assert len(attempts(begin, good, 5.0 + np.arange(2) * (RETRY + 0.01))) == 2
+    attempts(begin, bad, 6.0 + np.arange(300) / 100)
+    begin.reset()
+    assert len(attempts(begin, bad, 9.0 + np.arange(1) / 100)) == 1
+
+
+def test_a_start_is_sought_from_a_few_headings_only() -> None:
+    room = layout()
+    evaluated = 0
+
+    class Counted(RangeResiduals):
+        def values(self, state: np.ndarray) -> np.ndarray:
+            nonlocal evaluated
+            evaluated += 1
+            return super().values(state)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(multilateration, "RangeResiduals", Counted)
+        assert start(room, contradicting(room)) is None
+    assert 0 < evaluated <= 3 * multilateration.MAX_EVALUATIONS + len(multilateration.HEADINGS)
