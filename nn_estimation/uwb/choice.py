@@ -42,18 +42,21 @@ def candidates(samples: Samples) -> dict[str, tuple[str, ...]]:
 
 
 def choose(samples: Samples, sets: dict[str, tuple[str, ...]], folds: int) -> Choice:
-    """The simplest set whose held-out error is within one standard error of the best.
+    """The simplest set whose held-out mean squared error is within one standard error of the best.
 
     Scored by the ridge model, the network's linear twin, on folds of whole recordings or stretches of time. The
-    standard error is that of the differences to the best set, fold by fold: what makes a fold hard for all
-    sets does not count.
+    standard error is that of the differences to the best set, recording by recording where the folds are made of
+    them and fold by fold otherwise: what makes a recording hard for all sets does not count.
     """
     usable = np.isfinite(FeatureReader(list(sets.values())[-1]).read(samples.geometry, samples.power)).all(
         axis=1
     )
     samples = samples[usable]
     fold = time_blocks(samples.stamp, samples.recording, folds)
-    scores = {name: _scores(samples, names, fold) for name, names in sets.items()}
+    whole = len(np.unique(samples.recording)) >= folds
+    unit = np.unique(samples.recording, return_inverse=True)[1] if whole else fold
+    residuals = {name: _residuals(samples, names, fold) for name, names in sets.items()}
+    scores = {name: _mean_square(residual, unit) for name, residual in residuals.items()}
     best = min(scores, key=lambda name: scores[name].mean())
     chosen = next(
         name
@@ -61,20 +64,25 @@ def choose(samples: Samples, sets: dict[str, tuple[str, ...]], folds: int) -> Ch
         if name == best or (score - scores[best]).mean() <= _standard_error(score - scores[best])
     )
     lines = [f"{'features':<10}  {'rmse [m]':>8}  folds"]
-    for name, score in scores.items():
+    for name, residual in residuals.items():
         mark = "  <- chosen" if name == chosen else ""
-        lines.append(f"{name:<10}  {score.mean():>8.4f}  {' '.join(f'{s:.4f}' for s in score)}{mark}")
+        each = " ".join(f"{np.sqrt(score):.4f}" for score in _mean_square(residual, fold))
+        lines.append(f"{name:<10}  {np.sqrt(scores[name].mean()):>8.4f}  {each}{mark}")
     return Choice(chosen, "\n".join(lines))
 
 
-def _scores(samples: Samples, names: tuple[str, ...], fold: np.ndarray) -> np.ndarray:
-    """(folds,) held-out RMSE [m]."""
+def _residuals(samples: Samples, names: tuple[str, ...], fold: np.ndarray) -> np.ndarray:
+    """(N,) held out [m]."""
     tag = np.unique([name.split("|")[0] for name in samples.links], return_inverse=True)[1]
     anchor = np.unique([name.split("|")[1].split("-")[0] for name in samples.links], return_inverse=True)[1]
     features = FeatureReader(names).read(samples.geometry, samples.power)
     fit = RidgeFit(names, tag.tolist(), anchor.tolist(), features, samples.link, samples.error, fold)
-    residual, _ = fit.held_out()
-    return np.array([np.sqrt(np.mean(residual[fold == number] ** 2)) for number in np.unique(fold)])
+    return fit.held_out()[0]
+
+
+def _mean_square(residual: np.ndarray, unit: np.ndarray) -> np.ndarray:
+    """(U,) [m^2] of each unit."""
+    return np.bincount(unit, residual**2) / np.bincount(unit)
 
 
 def _standard_error(differences: np.ndarray) -> float:
