@@ -74,7 +74,9 @@ class Model:
                 f"{path} is a model for the task {contract.task!r}, {task!r} is needed: choose another file"
             )
         inputs = {spec.name: np.zeros(_sized(spec, sizes or {}), spec.dtype) for spec in contract.inputs}
-        session, chosen, timings = choose_session(content, digest, inputs, provider, str(path))
+        session, chosen, timings = choose_session(
+            content, digest, contract.inputs, inputs, provider, str(path)
+        )
         loaded = cls(session, contract, path, digest, chosen, timings)
         for _ in range(WARM_UP):
             outputs = loaded.run(inputs)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnxruntime
 
-from nn_estimation.contract import ModelError
+from nn_estimation.contract import ModelError, TensorSpec
 
 LOG = logging.getLogger(__name__)
 NAMES = {
@@ -21,17 +22,24 @@ NAMES = {
     "tensorrt": "TensorrtExecutionProvider",
 }
 TIMED_RUNS = 30
+LONGEST = 256  # of a symbolic dimension in a TensorRT engine, where the typical length is not longer
 
 
 def choose_session(
-    content: bytes, digest: str, inputs: Mapping[str, np.ndarray], provider: str, source: str
+    content: bytes,
+    digest: str,
+    specs: Sequence[TensorSpec],
+    inputs: Mapping[str, np.ndarray],
+    provider: str,
+    source: str,
 ) -> tuple[Any, str, dict[str, float]]:
     """A session for the model, the provider that runs it, and seconds a run of every provider tried.
 
     Args:
         content: the model file.
         digest: its SHA-256, under which TensorRT engines are kept.
-        inputs: typical inputs, for timing.
+        specs: of the inputs.
+        inputs: typical inputs, for timing and for TensorRT to build for.
         provider: a key of NAMES, or auto for the fastest that loads.
         source: the path, for messages.
 
@@ -42,12 +50,12 @@ def choose_session(
         raise ModelError(f"provider {provider!r} is not one of auto, {', '.join(NAMES)}")
     installed = onnxruntime.get_available_providers()
     if provider != "auto":
-        session, seconds = _open_and_time(content, digest, inputs, provider, installed, source)
+        session, seconds = _open_and_time(content, digest, specs, inputs, provider, installed, source)
         return session, provider, {provider: seconds}
     tried = {}
     for name in [name for name, full in NAMES.items() if full in installed]:
         try:
-            tried[name] = _open_and_time(content, digest, inputs, name, installed, source)
+            tried[name] = _open_and_time(content, digest, specs, inputs, name, installed, source)
         except ModelError as error:
             if name == "cpu":
                 raise
@@ -56,9 +64,46 @@ def choose_session(
     return tried[fastest][0], fastest, {name: seconds for name, (_, seconds) in tried.items()}
 
 
+def provider_options(
+    provider: str, digest: str, specs: Sequence[TensorSpec], inputs: Mapping[str, np.ndarray]
+) -> dict[str, str]:
+    """What a provider is asked for; makes the folder that TensorRT keeps its engines in.
+
+    One engine serves every length of the symbolic dimensions from 1 to LONGEST and is fastest at that of `inputs`.
+    ONNX Runtime builds anew where the profile differs, so each has its folder; it tells the GPUs apart itself.
+    """
+    if provider != "tensorrt":
+        return {}
+    typical = _profile(specs, inputs, lambda size: size)
+    folder = f"{digest[:16]}-onnxruntime-{onnxruntime.__version__}"
+    options = {"trt_engine_cache_enable": "True"}
+    if typical:
+        folder += "-" + hashlib.sha256(typical.encode()).hexdigest()[:8]
+        options["trt_profile_min_shapes"] = _profile(specs, inputs, lambda _: 1)
+        options["trt_profile_opt_shapes"] = typical
+        options["trt_profile_max_shapes"] = _profile(specs, inputs, lambda size: max(size, LONGEST))
+    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "nn_estimation" / "tensorrt"
+    (cache / folder).mkdir(parents=True, exist_ok=True)
+    return {**options, "trt_engine_cache_path": str(cache / folder)}
+
+
+def _profile(
+    specs: Sequence[TensorSpec], inputs: Mapping[str, np.ndarray], length: Callable[[int], int]
+) -> str:
+    """`name:AxB,...` of the inputs with symbolic dimensions, which get another length."""
+    shapes = []
+    for spec in specs:
+        if any(isinstance(size, str) for size in spec.shape):
+            have = zip(spec.shape, inputs[spec.name].shape, strict=True)
+            sizes = [str(length(size) if isinstance(want, str) else size) for want, size in have]
+            shapes.append(f"{spec.name}:{'x'.join(sizes)}")
+    return ",".join(shapes)
+
+
 def _open_and_time(
     content: bytes,
     digest: str,
+    specs: Sequence[TensorSpec],
     inputs: Mapping[str, np.ndarray],
     provider: str,
     installed: list[str],
@@ -81,9 +126,8 @@ def _open_and_time(
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.add_session_config_entry("session.inter_op.allow_spinning", "0")
     try:
-        session = onnxruntime.InferenceSession(
-            content, options, providers=[(full, _provider_options(provider, digest))]
-        )
+        wanted = provider_options(provider, digest, specs, inputs)
+        session = onnxruntime.InferenceSession(content, options, providers=[(full, wanted)])
         session.disable_fallback()
         active = session.get_providers()
         if active[0] != full:
@@ -106,13 +150,3 @@ def _median_seconds(session: Any, inputs: Mapping[str, np.ndarray]) -> float:
         session.run(None, inputs)
         seconds.append(time.perf_counter() - start)
     return float(np.median(seconds))
-
-
-def _provider_options(provider: str, digest: str) -> dict[str, str]:
-    """TensorRT keeps its engines by model and version; it names the files by GPU architecture itself."""
-    if provider != "tensorrt":
-        return {}
-    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "nn_estimation" / "tensorrt"
-    directory = cache / f"{digest[:16]}-onnxruntime-{onnxruntime.__version__}"
-    directory.mkdir(parents=True, exist_ok=True)
-    return {"trt_engine_cache_enable": "1", "trt_engine_cache_path": str(directory)}
