@@ -47,7 +47,7 @@ setup(
         "cpu": ["onnxruntime>=1.20"],
         "gpu": ["onnxruntime-gpu>=1.20"],
         "train": ["torch>=2.5", "onnxscript>=0.5", "scikit-learn>=1.4", "tensorboard>=2.16", "tqdm>=4.66"],
-        "test": ["pytest==8.3.5", "hypothesis>=6.100", "mypy>=1.10", "ruff>=0.6"],
+        "test": ["pytest==8.3.5", "evo>=1.26", "hypothesis>=6.100", "mypy>=1.10", "ruff>=0.6"],
     },
     zip_safe=False,
     entry_points={

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from nn_estimation import __version__
 
 TASKS = ("uwb",)  # each a wing with a module `commands`
-SETS = ("lias", "hanyang", "starloc", "util")
+SETS = ("lias", "hanyang", "starloc", "util", "kitti")
 BENCHES = ("inference", "uwb")
 USED_WRONGLY = 2
 

@@ -100,3 +100,65 @@ def auc(score: np.ndarray, positive: np.ndarray) -> float:
     positives = int(positive.sum())
     negatives = len(positive) - positives
     return float((rank[positive].sum() - positives * (positives + 1) / 2.0) / (positives * negatives))
+
+
+SEGMENTS = tuple(range(100, 801, 100))  # [m] of the KITTI odometry benchmark
+SEGMENT_STEP = 10  # frames between two starts
+
+
+@dataclass(frozen=True)
+class SegmentErrors:
+    """Relative errors of K segments."""
+
+    length: np.ndarray  # (K,) [m]
+    translation: np.ndarray  # (K,) share of the length
+    rotation: np.ndarray  # (K,) [rad/m]
+
+    @property
+    def t_rel_percent(self) -> float:
+        """Mean translation error [%]; NaN without a segment."""
+        return float(100.0 * self.translation.mean()) if len(self.length) else math.nan
+
+    @property
+    def r_rel_deg_per_km(self) -> float:
+        """Mean rotation error [deg/km]; NaN without a segment."""
+        return float(np.degrees(1000.0 * self.rotation.mean())) if len(self.length) else math.nan
+
+
+def segment_errors(
+    true_R: np.ndarray,
+    true_position: np.ndarray,
+    R: np.ndarray,
+    position: np.ndarray,
+    lengths: tuple[int, ...] = SEGMENTS,
+) -> SegmentErrors:
+    """The KITTI odometry benchmark's errors of relative displacement, as its development kit computes them.
+
+    Args:
+        true_R: (N, 3, 3) at 10 Hz.
+        true_position: (N, 3) [m].
+        R: (N, 3, 3) estimated at the same stamps.
+        position: (N, 3) [m].
+        lengths: [m] along the true path.
+    """
+    driven = np.r_[0.0, np.cumsum(np.linalg.norm(np.diff(true_position, axis=0), axis=1))]
+    start = np.arange(0, len(driven), SEGMENT_STEP)
+    first, last, length = [], [], []
+    for metres in lengths:
+        # The first frame beyond the length, as in the kit.
+        end = np.searchsorted(driven, driven[start] + metres, side="right")
+        inside = end < len(driven)
+        first.append(start[inside])
+        last.append(end[inside])
+        length.append(np.full(int(inside.sum()), float(metres)))
+    i, j, L = np.concatenate(first), np.concatenate(last), np.concatenate(length)
+
+    def moved(rotation: np.ndarray, at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        back = np.swapaxes(rotation[i], 1, 2)
+        return back @ rotation[j], np.einsum("nij,nj->ni", back, at[j] - at[i])
+
+    (true_turn, true_shift), (turn, shift) = moved(true_R, true_position), moved(R, position)
+    off = np.linalg.norm(shift - true_shift, axis=1)
+    trace = np.einsum("nij,nij->n", turn, true_turn)
+    angle = np.arccos(np.clip((trace - 1.0) / 2.0, -1.0, 1.0))
+    return SegmentErrors(L, off / L, angle / L)

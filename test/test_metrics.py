@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from nn_estimation.metrics import BLOCK, auc, pose_metrics, range_metrics, reduction
+from nn_estimation.metrics import BLOCK, auc, pose_metrics, range_metrics, reduction, segment_errors
 from nn_estimation.traces import PoseTrace
 
 seeds = st.integers(0, 10_000)
@@ -156,3 +156,55 @@ def test_auc_is_that_of_scikit_learn() -> None:
     positive = rng.random(3000) < 0.1
     score = np.round(rng.standard_normal(3000) + positive, 1)
     assert auc(score, positive) == pytest.approx(sklearn.roc_auc_score(positive, score))
+
+
+def wandering(seed: int, count: int = 1500) -> tuple[np.ndarray, np.ndarray]:
+    """Rotations and positions at 10 Hz of a body that drives at about 10 m/s."""
+    rng = np.random.default_rng(seed)
+    turns = np.cumsum(rng.normal(0, [0.001, 0.001, 0.02], (count, 3)), axis=0)
+    rotation = Rotation.from_rotvec(turns)
+    steps = rotation.apply(np.tile([0.999, 0.0, 0.0], (count, 1)))
+    return rotation.as_matrix(), np.cumsum(steps, axis=0)
+
+
+def test_segment_errors_are_those_of_evo() -> None:
+    metrics = pytest.importorskip("evo.core.metrics")
+    from evo.core.trajectory import PosePath3D
+
+    (true_R, true_p), (R, p) = wandering(0), wandering(1)
+    p = true_p + 0.01 * p
+
+    def path(rotation: np.ndarray, position: np.ndarray) -> PosePath3D:
+        poses = np.tile(np.eye(4), (len(position), 1, 1))
+        poses[:, :3, :3], poses[:, :3, 3] = rotation, position
+        return PosePath3D(poses_se3=list(poses))
+
+    # Every step is 0.999 m: the first frame beyond 100 m is the 101st after the start.
+    ours = segment_errors(true_R, true_p, R, p, lengths=(100,))
+    true, found = path(true_R, true_p), path(R, p)
+    for relation, values in (
+        (metrics.PoseRelation.translation_part, ours.translation * 100),
+        (metrics.PoseRelation.rotation_angle_rad, ours.rotation * 100),
+    ):
+        rpe = metrics.RPE(relation, delta=101, delta_unit=metrics.Unit.frames, all_pairs=True)
+        rpe.process_data((true, found))
+        np.testing.assert_allclose(values, rpe.error[::10][: len(values)], atol=1e-9)
+
+
+def test_segment_errors_follow_the_kitti_development_kit() -> None:
+    """A speed that is 1 % too high and a straight line: 1 % of translation, no rotation, eight lengths."""
+    count = 1200
+    true_p = np.arange(count)[:, None] * [1.05, 0.0, 0.0]
+    R = np.tile(np.eye(3), (count, 1, 1))
+    errors = segment_errors(R, true_p, R, 1.01 * true_p)
+    # The last frame lies up to a step beyond the length that the error is divided by.
+    assert errors.t_rel_percent == pytest.approx(1.0, abs=0.01)
+    assert errors.r_rel_deg_per_km == pytest.approx(0.0, abs=1e-9)
+    assert sorted(set(errors.length)) == list(range(100, 801, 100))
+    ends = np.ceil(800 / 1.05)
+    assert np.sum(errors.length == 800) == len(range(0, int(count - ends), 10))
+
+
+def test_a_path_too_short_for_a_segment_has_no_relative_error() -> None:
+    R, p = wandering(0, 50)
+    assert np.isnan(segment_errors(R, p, R, p).t_rel_percent)

@@ -152,7 +152,9 @@ def _dynamic(
     """grid (N, 3 tags, 8 anchors) of ranges [m] at stamps (N,); truth on a clock of its own."""
     layout = _layout(source, "8_14", float(np.median(position[:, 2])))
     offset = estimate_offset(layout, stamps, grid, truth_stamps, position, yaw)
-    recording = Recording(name, SOURCE, LICENCE, layout.to_yaml(), {"max_abs_error_m": MAX_ERROR}, offset)
+    recording = Recording(
+        name, SOURCE, LICENCE, layout.to_yaml(), {"max_abs_error_m": MAX_ERROR}, clock_offset=offset
+    )
     recording.add_truth(truth_stamps + offset, position, yaw_quaternion(yaw))
     _add_ranges(recording, layout, stamps, grid)
     return recording

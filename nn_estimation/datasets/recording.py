@@ -34,8 +34,9 @@ class Recording:
     name: str
     source: str
     licence: str
-    layout: str  # YAML
+    layout: str = ""  # YAML of anchors and tags, where there are any
     scored: dict[str, object] = field(default_factory=dict)
+    facts: dict[str, str] = field(default_factory=dict)  # more of the metadata
     clock_offset: float | None = None  # [s] added to the truth's stamps
     events: list[tuple[int, int, str, str, bytes]] = field(default_factory=list)
 
@@ -53,15 +54,40 @@ class Recording:
         data = cdr.encode_vector3(cdr.Vector3Message(ns, frame, rx, first_path, snr))
         self.events.append((ns, 1, topic, cdr.VECTOR3, data))
 
-    def add_truth(self, stamps: np.ndarray, position: np.ndarray, quaternion: np.ndarray) -> None:
-        """Poses (N,) [s], (N, 3) [m], (N, 4) x, y, z, w; the velocities are flagged unknown."""
+    def add_imu(self, topic: str, stamps: np.ndarray, gyro: np.ndarray, accel: np.ndarray) -> None:
+        """Samples (N,) [s], (N, 3) [rad/s], (N, 3) [m/s^2] of imu_link, without an orientation.
+
+        In the order given: a stamp that runs backwards arrives late, as it did on the robot.
+        """
+        unknown, none = np.zeros(9), np.array([-1.0, *[0.0] * 8])
+        quaternion = np.array([0.0, 0.0, 0.0, 1.0])
+        for stamp, arrival, w, a in zip(stamps, np.maximum.accumulate(stamps), gyro, accel, strict=True):
+            ns = nanoseconds(stamp)
+            message = cdr.ImuMessage(ns, "imu_link", w, a, quaternion, none, unknown, unknown)
+            self.events.append((nanoseconds(arrival), 1, topic, cdr.IMU, cdr.encode_imu(message)))
+
+    def add_truth(
+        self,
+        stamps: np.ndarray,
+        position: np.ndarray,
+        quaternion: np.ndarray,
+        velocity: np.ndarray | None = None,
+        child: str = "base_link",
+    ) -> None:
+        """Poses (N,) [s], (N, 3) [m], (N, 4) x, y, z, w; velocities (N, 3) [m/s] in the child frame.
+
+        What is not given is flagged unknown: the turn rate always, the velocity where it is None.
+        """
         covariance = np.zeros(36)
         unknown = np.zeros(36)
         unknown[::7] = UNKNOWN
+        if velocity is not None:
+            unknown[:21:7] = 0.0
         zero = np.zeros(3)
-        for stamp, p, q in zip(stamps, position, quaternion, strict=True):
+        velocities = np.zeros((len(stamps), 3)) if velocity is None else velocity
+        for stamp, p, q, v in zip(stamps, position, quaternion, velocities, strict=True):
             ns = nanoseconds(stamp)
-            message = cdr.OdometryMessage(ns, "map", "base_link", p, q, covariance, zero, zero, unknown)
+            message = cdr.OdometryMessage(ns, "map", child, p, q, covariance, v, zero, unknown)
             data = cdr.encode_odometry(message)
             self.events.append((ns, 0, "ground_truth/odometry", cdr.ODOMETRY, data))
 
@@ -74,9 +100,11 @@ class Recording:
         custom = {
             "source": self.source,
             "licence": self.licence,
-            "layout": self.layout,
             "importer": f"nn_estimation {__version__}",
+            **self.facts,
         }
+        if self.layout:
+            custom["layout"] = self.layout
         if self.scored:
             custom["scored"] = yaml.safe_dump(self.scored)
         if self.clock_offset is not None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from nn_estimation.datasets.recording import DatasetError, Recording
 
-SETS = ("lias", "hanyang", "starloc", "util")
+SETS = ("lias", "hanyang", "starloc", "util", "kitti")
 Loader = Callable[[], Recording]
 
 

@@ -1,0 +1,123 @@
+"""A drive: the IMU of a bag beside its truth, as arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import yaml
+from scipy.spatial.transform import Rotation, Slerp
+
+from nn_estimation import cdr
+from nn_estimation.bags import BagReader
+from nn_estimation.dead_reckoning.constants import Constants
+from nn_estimation.dead_reckoning.estimator import State, first_state
+
+IMU_TOPIC, TRUTH_TOPIC = "imu/data_raw", "ground_truth/odometry"
+MAX_TRUTH_GAP = 0.3  # [s] over which the truth is interpolated
+TICK = 1e-6  # [s] to which stamps are exact
+UNKNOWN = 1e5  # variance from which on a value counts as not given
+
+
+class DriveError(ValueError):
+    """A bag that dead reckoning cannot be trained or scored on; the message names what it lacks."""
+
+
+@dataclass(frozen=True, slots=True)
+class Drive:
+    """N samples of an IMU, with the truth at their stamps."""
+
+    name: str
+    stamp: np.ndarray  # (N,) [s], increasing
+    gyro: np.ndarray  # (N, 3) [rad/s], IMU frame
+    accel: np.ndarray  # (N, 3) [m/s^2], +g up at rest
+    R: np.ndarray  # (N, 3, 3) true, IMU to world
+    position: np.ndarray  # (N, 3) [m], world
+    velocity: np.ndarray  # (N, 3) [m/s], world
+    scored: np.ndarray  # (N,) bool, where the truth counts
+    latitude: float | None = None  # [rad]
+
+    def start(self, constants: Constants, at: int = 0) -> State:
+        """The true state at a sample."""
+        return first_state(
+            constants, self.stamp[at], self.position[at], self.R[at], self.velocity[at], self.gyro[at]
+        )
+
+    def cut(self, rows: slice, name: str) -> Drive:
+        """A stretch of it."""
+        return replace(self, name=name, **{f: getattr(self, f)[rows] for f in _COLUMNS})
+
+    def without_gaps(self, longest: float = 0.25) -> list[Drive]:
+        """The stretches between gaps of the IMU."""
+        edges = [0, *(np.flatnonzero(np.diff(self.stamp) > longest) + 1), len(self.stamp)]
+        return [self.cut(slice(a, b), f"{self.name}[{a}:{b}]") for a, b in pairwise(edges)]
+
+
+_COLUMNS = ("stamp", "gyro", "accel", "R", "position", "velocity", "scored")
+
+
+def read_drive(path: str | Path, remap: Mapping[str, str] | None = None, truth: str | None = None) -> Drive:
+    """The drive in a bag.
+
+    Args:
+        path: of the bag.
+        remap: topic in the bag -> name it is read as.
+        truth: topic of the true Odometry of the IMU.
+
+    Raises:
+        BagError: cannot be read.
+        DriveError: no IMU or no truth in it.
+    """
+    truth = truth or TRUTH_TOPIC
+    imu, odometry = [], []
+    with BagReader(path, remap) as bag:
+        if missing := {IMU_TOPIC, truth} - set(bag.topics):
+            has = ", ".join(sorted(bag.topics))
+            raise DriveError(
+                f"{path} has no {', '.join(sorted(missing))}; it has {has}: use --remap or --truth"
+            )
+        for topic, _, data in bag.raw([IMU_TOPIC, truth]):
+            if topic == truth:
+                odometry.append(cdr.decode_odometry(data))
+            else:
+                imu.append(cdr.decode_imu(data))
+        custom = bag.custom_data
+    stamp, gyro, accel = _columns(imu, "gyro", "accel")
+    true_stamp, position, quaternion, velocity, known = _columns(
+        odometry, "position", "quaternion", "velocity", "velocity_covariance"
+    )
+    if len(stamp) < 2 or len(true_stamp) < 2:
+        raise DriveError(f"{path} holds {len(stamp)} IMU samples and {len(true_stamp)} true poses")
+    use = (stamp >= true_stamp[0]) & (stamp <= true_stamp[-1])
+    stamp, gyro, accel = stamp[use], gyro[use], accel[use]
+    turn = Slerp(true_stamp, Rotation.from_quat(quaternion))(stamp)
+    world = Rotation.from_quat(quaternion).apply(velocity)
+    if known[:, 0].max() > UNKNOWN:
+        world = np.gradient(position, true_stamp, axis=0)
+    after = np.clip(np.searchsorted(true_stamp, stamp), 1, len(true_stamp) - 1)
+    scored = (true_stamp[after] - true_stamp[after - 1] <= MAX_TRUTH_GAP) | np.isin(stamp, true_stamp)
+    intervals = (yaml.safe_load(custom.get("scored", "{}")) or {}).get("intervals")
+    if intervals is not None:
+        scored &= np.any([(stamp > a - TICK) & (stamp < b + TICK) for a, b in intervals], axis=0)
+    latitude = float(np.radians(float(custom["latitude_deg"]))) if "latitude_deg" in custom else None
+    position, world = (_interpolated(stamp, true_stamp, values) for values in (position, world))
+    return Drive(Path(path).name, stamp, gyro, accel, turn.as_matrix(), position, world, scored, latitude)
+
+
+def _columns(messages: list, *names: str) -> list[np.ndarray]:
+    """Stamps (N,) [s], and an array of each attribute; without NaN and without what is late or repeated."""
+    stamp = np.array([message.stamp_ns for message in messages], dtype=np.int64)
+    columns = [np.array([getattr(message, name) for message in messages]) for name in names]
+    if not len(stamp):
+        return [np.empty(0), *columns]
+    finite = np.all([np.isfinite(column).all(axis=1) for column in columns], axis=0)
+    stamp = stamp[finite]
+    later = np.r_[True, stamp[1:] > np.maximum.accumulate(stamp)[:-1]]
+    return [stamp[later] * 1e-9, *(column[finite][later] for column in columns)]
+
+
+def _interpolated(at: np.ndarray, stamp: np.ndarray, values: np.ndarray) -> np.ndarray:
+    return np.stack([np.interp(at, stamp, column) for column in values.T], axis=1)

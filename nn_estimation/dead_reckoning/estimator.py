@@ -1,0 +1,238 @@
+"""The online algorithm: an IMU sample in, pose and velocity with their covariance out."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, fields
+
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+from nn_estimation.dead_reckoning import filter as kernel
+from nn_estimation.dead_reckoning.constants import Constants
+from nn_estimation.filters import quaternion
+
+EARTH_RATE = 7.292115e-5  # [rad/s]
+GIVE_UP = 10.0  # [s] of silence after which a pose is no longer worth keeping
+
+
+@dataclass(slots=True)
+class State:
+    """State, covariance and memory of the filter; see `filter`."""
+
+    stamp: float = math.nan  # [s]
+    R: np.ndarray = field(default_factory=lambda: np.eye(3))
+    v: np.ndarray = field(default_factory=lambda: np.zeros(3))
+    p: np.ndarray = field(default_factory=lambda: np.zeros(3))
+    gyro_bias: np.ndarray = field(default_factory=lambda: np.zeros(3))
+    accel_bias: np.ndarray = field(default_factory=lambda: np.zeros(3))
+    C: np.ndarray = field(default_factory=lambda: np.eye(3))
+    lever: np.ndarray = field(default_factory=lambda: np.zeros(3))
+    P: np.ndarray = field(default_factory=lambda: np.zeros((kernel.SIZE, kernel.SIZE)))
+    memory: np.ndarray = field(default_factory=lambda: np.zeros(kernel.MEMORY))
+
+    def arrays(self) -> tuple[np.ndarray, ...]:
+        """In the order the kernel takes them; changed by it."""
+        return tuple(getattr(self, f.name) for f in fields(self)[1:])
+
+    def copy(self) -> State:
+        """An independent one."""
+        return State(self.stamp, *(array.copy() for array in self.arrays()))
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """Pose and velocity of the IMU at a stamp."""
+
+    stamp: float  # [s]
+    position: np.ndarray  # (3,) [m], world: east, north, up
+    R_world_imu: np.ndarray  # (3, 3)
+    velocity: np.ndarray  # (3,) [m/s], world
+    angular_velocity: np.ndarray  # (3,) [rad/s], IMU frame
+    covariance: np.ndarray  # (6, 6) position and rotation about the world axes [m^2, rad^2]
+    velocity_covariance: np.ndarray  # (3, 3) world
+
+    @property
+    def quaternion(self) -> np.ndarray:
+        """(4,) x, y, z, w."""
+        out = np.empty(4)
+        quaternion(self.R_world_imu, out)
+        return out
+
+
+class DeadReckoning:
+    """Integrates the IMU of a wheeled vehicle from a known start.
+
+    Args:
+        constants: of the vehicle and its unit.
+        latitude: [rad], of which the Earth's rate is taken off the gyro; None leaves it in.
+    """
+
+    def __init__(self, constants: Constants | None = None, latitude: float | None = None) -> None:
+        self.constants = constants or Constants()
+        self.earth = earth_rate(latitude)
+        self._mean = np.zeros(2)
+        self._variance = np.array([self.constants.lateral, self.constants.vertical])
+        self.state: State | None = None
+        self.counts = dict.fromkeys(("sample", "invalid", "repeated or backward", "gap", "standstill"), 0)
+        self._gyro = np.zeros(3)
+
+    def reset(self) -> None:
+        """Forget the pose; the counts stay."""
+        self.state = None
+
+    def start(
+        self,
+        stamp: float,
+        position: np.ndarray,
+        R_world_imu: np.ndarray,
+        velocity: np.ndarray,
+        gyro: np.ndarray | None = None,
+    ) -> None:
+        """Begin at a known pose.
+
+        Args:
+            stamp: [s].
+            position: (3,) [m], world.
+            R_world_imu: (3, 3).
+            velocity: (3,) [m/s], world.
+            gyro: (3,) [rad/s] at the stamp, by which a late gyro is taken back; None: not turning.
+        """
+        c = self.constants
+        self.state = first_state(c, stamp, position, R_world_imu, velocity, gyro)
+
+    def update(self, stamp: float, gyro: np.ndarray, accel: np.ndarray) -> Estimate | None:
+        """Take in a sample; None without a start, or where the sample is of no use.
+
+        Args:
+            stamp: [s].
+            gyro: (3,) [rad/s].
+            accel: (3,) [m/s^2], +g up at rest.
+        """
+        state = self.state
+        if state is None:
+            return None
+        if not (np.isfinite(gyro).all() and np.isfinite(accel).all()):
+            self.counts["invalid"] += 1
+            return None
+        dt = stamp - state.stamp
+        if not dt > 0.0:
+            self.counts["repeated or backward"] += 1
+            return None
+        if dt > GIVE_UP:
+            self.counts["gap"] += 1
+            self.reset()
+            return None
+        model = self.earth, self._mean, self._variance, self.constants
+        nis = kernel.step(*(*state.arrays(), gyro, accel, dt, *model))
+        state.stamp = stamp
+        self.counts["sample"] += 1
+        self.counts["standstill"] += nis == -1.0
+        self.counts["gap"] += nis == -2.0
+        self._gyro = gyro
+        return self.estimate()
+
+    def estimate(self) -> Estimate | None:
+        """The present one; None before the start."""
+        s = self.state
+        if s is None:
+            return None
+        turn = self._gyro - s.gyro_bias
+        A = np.zeros((9, 9))
+        A[:, :] = np.eye(9)
+        A[3:6, :3], A[6:9, :3] = -_skew(s.v), -_skew(s.p)
+        P = A @ s.P[:9, :9] @ A.T
+        order = np.r_[6:9, 0:3]
+        R = s.R
+        if self.constants.gyro_delay:
+            R = R @ Rotation.from_rotvec(turn * self.constants.gyro_delay).as_matrix()
+        return Estimate(
+            s.stamp, s.p.copy(), R.copy(), s.v.copy(), turn, P[np.ix_(order, order)], P[3:6, 3:6]
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Track:
+    """N estimates of a whole recording."""
+
+    stamp: np.ndarray  # (N,) [s]
+    R: np.ndarray  # (N, 3, 3) IMU to world
+    velocity: np.ndarray  # (N, 3) [m/s], world
+    position: np.ndarray  # (N, 3) [m], world
+    nis: np.ndarray  # (N,) of the pseudo-measurement; -1 standstill, -2 gap, NaN left out
+    P: np.ndarray  # (N, 21, 21) of the error state, or (0, 21, 21)
+
+
+def track(
+    constants: Constants,
+    stamp: np.ndarray,
+    gyro: np.ndarray,
+    accel: np.ndarray,
+    start: State,
+    latitude: float | None = None,
+    covariances: bool = False,
+) -> Track:
+    """`DeadReckoning` over N samples at once, in one compiled loop: the same numbers.
+
+    Args:
+        constants: of the vehicle and its unit.
+        stamp: (N,) [s], float64.
+        gyro: (N, 3) [rad/s].
+        accel: (N, 3) [m/s^2].
+        start: state at stamp[0]; left as it is.
+        latitude: [rad].
+        covariances: whether to keep them all.
+    """
+    count = len(stamp)
+    state = start.copy()
+    R, v, p, bias = np.empty((count, 3, 3)), *(np.empty((count, 3)) for _ in range(3))
+    P = np.empty((count if covariances else 0, kernel.SIZE, kernel.SIZE))
+    nis = np.empty(count)
+    mean = np.zeros((count, 2))
+    variance = np.tile([constants.lateral, constants.vertical], (count, 1))
+    model = earth_rate(latitude), mean, variance, constants
+    kernel.run(*(stamp, gyro, accel, *state.arrays(), *model, R, v, p, bias, P, nis))
+    if constants.gyro_delay:
+        R = R @ Rotation.from_rotvec((gyro - bias) * constants.gyro_delay).as_matrix()
+    return Track(stamp, R, v, p, nis, P)
+
+
+def first_state(
+    c: Constants,
+    stamp: float,
+    position: np.ndarray,
+    R_world_imu: np.ndarray,
+    velocity: np.ndarray,
+    gyro: np.ndarray | None = None,
+) -> State:
+    """State at a known pose, with the first uncertainties of the constants; see `DeadReckoning.start`."""
+    state = State(stamp)
+    back = np.zeros(3) if gyro is None else -np.asarray(gyro) * c.gyro_delay
+    state.R[:] = R_world_imu @ Rotation.from_rotvec(back).as_matrix()
+    state.v[:], state.p[:] = velocity, position
+    state.C[:] = Rotation.from_rotvec([c.mount_roll, c.mount_pitch, c.mount_yaw]).as_matrix()
+    state.lever[:] = c.lever_x, c.lever_y, c.lever_z
+    # The start is known in the world's axes; the invariant error of the position turns with that of the rotation.
+    P = np.zeros((kernel.SIZE, kernel.SIZE))
+    P[kernel.ROTATION, kernel.ROTATION] = np.diag([c.tilt_0, c.tilt_0, c.heading_0])
+    P[kernel.VELOCITY, kernel.VELOCITY] = np.diag([c.velocity_0, c.velocity_0, 0.0])
+    for part, variance in (
+        (kernel.GYRO_BIAS, c.gyro_bias_0),
+        (kernel.ACCEL_BIAS, c.accel_bias_0),
+        (kernel.MOUNT, c.mount_0),
+        (kernel.LEVER, c.lever_0),
+    ):
+        P[part, part] = variance * np.eye(3)
+    state.P[:] = P
+    return state
+
+
+def earth_rate(latitude: float | None) -> np.ndarray:
+    """(3,) [rad/s] in east, north, up; zeros for None."""
+    if latitude is None:
+        return np.zeros(3)
+    return EARTH_RATE * np.array([0.0, math.cos(latitude), math.sin(latitude)])
+
+
+def _skew(a: np.ndarray) -> np.ndarray:
+    return np.array([[0.0, -a[2], a[1]], [a[2], 0.0, -a[0]], [-a[1], a[0], 0.0]])
