@@ -7,6 +7,7 @@ import importlib
 import logging
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from nn_estimation import __version__
 
@@ -91,7 +92,6 @@ def _parser() -> argparse.ArgumentParser:
     replay.add_argument("bag", metavar="BAG")
     replay.add_argument("--model", required=True, help="ONNX file")
     replay.add_argument("--out", required=True, help="folder of the new bag")
-    replay.add_argument("--anchors", help="YAML file; default: the layout in the bag")
     replay.add_argument(
         "--method", default="network", choices=("raw", "constant", "affine", "ridge", "network")
     )
@@ -100,6 +100,7 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument(
             "--remap", type=_remap, nargs="*", default=[], metavar="A:=B", help="topic names"
         )
+        command.add_argument("--anchors", metavar="FILE", help="YAML file; default: the layout in the bag")
         command.add_argument("--quiet", action="store_true", help="say nothing while working")
     for command in (train, evaluate):
         command.add_argument("--truth", metavar="TOPIC", help="true Odometry; default ground_truth/odometry")
@@ -124,6 +125,7 @@ def _parser() -> argparse.ArgumentParser:
     record = add("record", "record topics into a bag until Ctrl-C", _record)
     record.add_argument("out")
     record.add_argument("topics", nargs="+", metavar="TOPIC")
+    record.add_argument("--anchors", metavar="FILE", help="YAML file that the bag carries from then on")
     record.add_argument("--seconds", type=float)
     return parser
 
@@ -201,9 +203,14 @@ def _play(args: argparse.Namespace) -> int:
 
 
 def _record(args: argparse.Namespace) -> int:
+    custom = {}
+    if args.anchors:
+        from nn_estimation.uwb.layout import Layout
+
+        custom["layout"] = Layout.from_yaml(Path(args.anchors)).to_yaml()
     from nn_estimation.ros.recorder import record
 
-    for topic, count in record(args.out, args.topics, seconds=args.seconds).items():
+    for topic, count in record(args.out, args.topics, seconds=args.seconds, custom_data=custom).items():
         print(f"{count:8d}  {topic}")
     return 0
 

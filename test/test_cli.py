@@ -86,10 +86,14 @@ WRONG = {
     ),
     "no layout": (
         lambda d: ["replay", "uwb", empty(d), "--model", MODEL, "--out", d / "out"],
-        r"no layout in its metadata: give the anchors as a YAML file",
+        r"empty carries no layout of anchors and tags: give it with --anchors FILE",
     ),
     "unknown anchors": (
         lambda d: ["replay", "uwb", empty(d), "--model", MODEL, "--out", d / "o", "--anchors", d / "a.yaml"],
+        r"cannot read .*a\.yaml",
+    ),
+    "record with no anchors": (
+        lambda d: ["record", d / "out", "uwb/range", "--anchors", d / "a.yaml"],
         r"cannot read .*a\.yaml",
     ),
     "info of nothing": (lambda d: ["info", d / "none"], r"no bag at .*none"),
@@ -242,6 +246,26 @@ def test_a_replayed_bag_is_shown_and_evaluated_like_any(
     assert found[0] == found[1]
     assert main(["replay", "uwb", short, "--model", MODEL, "--out", out]) == 2
     assert "exists already" in capsys.readouterr().err
+
+
+def test_a_bag_without_a_layout_takes_the_anchors_beside_it(
+    short: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own, anchors = str(tmp_path / "flight"), str(tmp_path / "anchors.yaml")
+    with BagReader(short) as reader:
+        custom = reader.custom_data
+        Path(anchors).write_text(custom.pop("layout"))
+        with BagWriter(own, custom_data=custom) as writer:
+            for topic, stamp, data in reader.raw():
+                writer.write(topic, reader.topics[topic], stamp, data)
+    out = str(tmp_path / "out" / "flight")
+    assert main(["replay", "uwb", own, "--model", MODEL, "--out", out, "--anchors", anchors]) == 0
+    capsys.readouterr()
+    found = []
+    for bag in ([short], [own, "--anchors", anchors], [out]):  # the replayed one carries the layout used
+        assert main(["evaluate", "uwb", *bag, "--model", MODEL, "--json"]) == 0
+        found.append(json.loads(capsys.readouterr().out)["summary"])
+    assert found[0] == found[1] == found[2]
 
 
 @pytest.mark.parametrize("name", ["uwb_bias.onnx", "uwb_demo.onnx"])

@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fnmatch import fnmatch
 from functools import partial
 from pathlib import Path
@@ -68,13 +68,20 @@ def _qos(publishers: Sequence[TopicEndpointInfo]) -> QoSProfile:
     return QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=DEPTH, reliability=reliability)
 
 
-def record(out: str | Path, topics: Sequence[str], *, seconds: float | None = None) -> dict[str, int]:
+def record(
+    out: str | Path,
+    topics: Sequence[str],
+    *,
+    seconds: float | None = None,
+    custom_data: Mapping[str, str] | None = None,
+) -> dict[str, int]:
     """Record topics until interrupted, or for a time.
 
     Args:
         out: folder of the new bag.
         topics: names.
         seconds: how long [s]; None until SIGINT or SIGTERM.
+        custom_data: into the metadata of the bag.
 
     Returns:
         Number of messages by topic.
@@ -87,7 +94,7 @@ def record(out: str | Path, topics: Sequence[str], *, seconds: float | None = No
     signal.signal(signal.SIGTERM, lambda *_: rclpy.try_shutdown())
     deadline = None if seconds is None else time.monotonic() + seconds
     try:
-        with BagWriter(out) as writer:
+        with BagWriter(out, custom_data=custom_data) as writer:
             recorder = Recorder(writer, topics)
             executor = SingleThreadedExecutor()
             executor.add_node(recorder)

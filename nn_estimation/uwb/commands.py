@@ -29,6 +29,7 @@ def train(args: Namespace) -> int:
         config,
         remap=args.remap,
         truth=args.truth,
+        anchors=args.anchors,
         say=(lambda _: None) if args.quiet else print,
         progress=not args.quiet and sys.stderr.isatty(),
         checkpoint_dir=args.checkpoints,
@@ -53,7 +54,9 @@ def evaluate(args: Namespace) -> int:
     from nn_estimation.uwb.figures import pictures
 
     say = None if args.quiet or args.json else lambda text: print(text, file=sys.stderr)
-    evaluation = run(args.bags, args.model, remap=args.remap, truth=args.truth, progress=say)
+    evaluation = run(
+        args.bags, args.model, remap=args.remap, truth=args.truth, anchors=args.anchors, progress=say
+    )
     gain = gains(evaluation.traces)
     sentence = verdict(gain)
     page = None

@@ -22,7 +22,7 @@ from nn_estimation.uwb.geometry import NO_ANCHOR
 from nn_estimation.uwb.layout import Layout
 from nn_estimation.uwb.learned_bias import load_bias_models
 from nn_estimation.uwb.localization import PoseEstimate
-from nn_estimation.uwb.replay import replay
+from nn_estimation.uwb.replay import layout_of, replay
 from nn_estimation.uwb.samples import MAX_TRUTH_GAP, TRUTH_TOPIC, Samples, is_pose, read_recording
 from nn_estimation.uwb.stream import UwbStream
 
@@ -76,6 +76,7 @@ def evaluate(
     methods: Sequence[str] = METHODS,
     remap: Mapping[str, str] | None = None,
     truth: str | None = None,
+    anchors: str | Path | None = None,
     params: EstimatorParams | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> Evaluation:
@@ -86,11 +87,12 @@ def evaluate(
     methods is the true one, and a note says so. All methods are scored on the same ranges, rejected ones included.
 
     Args:
-        bags: with a layout and a truth.
+        bags: with a truth.
         model_path: ONNX file of the task uwb_bias or uwb_tdoa_bias.
         methods: among raw, constant, affine, ridge, network.
         remap: topic in a bag -> name it is read as.
         truth: topic of the true Odometry.
+        anchors: YAML file with the layout; default: that in each bag.
         params: of the estimators.
         progress: is told what is being done.
 
@@ -105,10 +107,10 @@ def evaluate(
     notes: list[str] = []
     for path in bags:
         say(f"reading {path}")
-        samples = read_recording(path, remap, truth)
+        samples = read_recording(path, remap, truth, anchors)
         name = _unused(samples.recordings[0], traces)
         with BagReader(path, remap) as bag:
-            layouts[name] = layout = Layout.from_yaml(bag.custom_data["layout"])
+            layouts[name] = layout = layout_of(bag, anchors)
             table = load_bias_models(model, layout)
             chosen = [table[method] for method in methods]
             found, why = None, "the anchors do not locate the body"

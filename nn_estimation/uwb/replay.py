@@ -27,7 +27,7 @@ def replay(bag: BagReader, stream: UwbStream) -> Iterator[Corrected]:
 
 
 def write_replay(bag: BagReader, stream: UwbStream, out: str | Path) -> dict[str, int]:
-    """Write a bag with everything of `bag` and what the node would have published.
+    """Write a bag with everything of `bag`, the layout used, and what the node would have published.
 
     Returns:
         Number of messages written by topic, of the new topics.
@@ -49,7 +49,8 @@ def write_replay(bag: BagReader, stream: UwbStream, out: str | Path) -> dict[str
             f"{bag.path} holds {', '.join(sorted(present))} already: replay the bag it was made from"
         )
     counts: dict[str, int] = {}
-    with BagWriter(out, custom_data=bag.custom_data) as writer:
+    custom = {**bag.custom_data, "layout": stream.layout.to_yaml()}
+    with BagWriter(out, custom_data=custom) as writer:
         for topic, stamp, data in bag.raw():
             writer.write(topic, bag.topics[topic], stamp, data)
             if topic in stream.topics:
@@ -117,5 +118,5 @@ def layout_of(bag: BagReader, override: str | Path | None = None) -> Layout:
     if override is not None:
         return Layout.from_yaml(Path(override))
     if "layout" not in bag.custom_data:
-        raise BagError(f"{bag.path} has no layout in its metadata: give the anchors as a YAML file")
+        raise BagError(f"{bag.path} carries no layout of anchors and tags: give it with --anchors FILE")
     return Layout.from_yaml(bag.custom_data["layout"])

@@ -16,6 +16,7 @@ from nn_estimation.bags import BagReader
 from nn_estimation.uwb.features import POWER_FIELDS, power_sources
 from nn_estimation.uwb.geometry import NO_ANCHOR, link_geometry, true_difference
 from nn_estimation.uwb.layout import Layout
+from nn_estimation.uwb.replay import layout_of
 
 TRUTH_TOPIC = "ground_truth/odometry"
 MAX_TRUTH_GAP = 0.5  # [s] between two poses of the truth that is still interpolated
@@ -59,20 +60,24 @@ class Samples:
 
 
 def read_samples(
-    bags: Sequence[str | Path], remap: Mapping[str, str] | None = None, truth: str | None = None
+    bags: Sequence[str | Path],
+    remap: Mapping[str, str] | None = None,
+    truth: str | None = None,
+    anchors: str | Path | None = None,
 ) -> Samples:
-    """The scored ranges of bags that carry a layout and a truth.
+    """The scored ranges of bags with a truth.
 
     Args:
         bags: paths.
         remap: topic in a bag -> name it is read as; names a bag lacks are ignored for that bag.
         truth: topic of the true Odometry, default `TRUTH_TOPIC`.
+        anchors: YAML file with the layout; default: that in each bag.
 
     Raises:
-        SampleError: no layout, no truth, or no range that both cover.
+        SampleError: no truth, or no range of the layout that it covers.
         BagError, LayoutError, CdrError: of the bag.
     """
-    parts = [read_recording(bag, remap, truth) for bag in bags]
+    parts = [read_recording(bag, remap, truth, anchors) for bag in bags]
     if not parts:
         raise SampleError("no bags to read: give at least one")
     links = tuple(sorted({name for part in parts for name in part.links}))
@@ -94,22 +99,22 @@ def read_samples(
 
 
 def read_recording(
-    bag: str | Path, remap: Mapping[str, str] | None = None, truth: str | None = None
+    bag: str | Path,
+    remap: Mapping[str, str] | None = None,
+    truth: str | None = None,
+    anchors: str | Path | None = None,
 ) -> Samples:
     """The scored ranges of one bag; see `read_samples`."""
     with BagReader(bag, remap) as reader:
-        if "layout" not in reader.custom_data:
-            raise SampleError(
-                f"{bag} carries no layout of anchors and tags: import it, or add `layout` to it"
-            )
-        layout = Layout.from_yaml(reader.custom_data["layout"])
+        layout = layout_of(reader, anchors)
         scored = yaml.safe_load(reader.custom_data.get("scored", "{}")) or {}
         licence = reader.custom_data.get("licence", "not stated")
-        table, power, poses = _collect(reader, layout, truth or TRUTH_TOPIC)
+        table, power, poses, strangers = _collect(reader, layout, truth or TRUTH_TOPIC)
     if len(poses) < 2:
         raise SampleError(f"{bag} has no truth on {truth or TRUTH_TOPIC}: name its topic with --truth")
     if not table:
-        raise SampleError(f"{bag} has no ranges of the tags {', '.join(t.name for t in layout.tags)}")
+        only = f", only of anchors that the layout lacks: {', '.join(sorted(strangers))}" if strangers else ""
+        raise SampleError(f"{bag} has no ranges of the tags {', '.join(t.name for t in layout.tags)}{only}")
     samples = _label(layout, table, power, np.array(poses), Path(bag).name, licence)
     samples = samples[_scored(samples, scored)]
     if not len(samples):
@@ -122,7 +127,9 @@ _Row = tuple[int, int, int, int, float]  # stamp [ns], tag, anchor a, anchor b, 
 
 def _collect(
     reader: BagReader, layout: Layout, truth: str
-) -> tuple[list[_Row], dict[tuple[int, int, str], tuple[float, float, float]], list[tuple[float, ...]]]:
+) -> tuple[
+    list[_Row], dict[tuple[int, int, str], tuple[float, float, float]], list[tuple[float, ...]], set[str]
+]:
     topics: dict[str, tuple[str, int]] = {truth: ("truth", 0)}
     for number, name in enumerate(layout.tag_index):
         for kind in ("range", "tdoa", "power"):
@@ -130,6 +137,7 @@ def _collect(
     rows: list[_Row] = []
     power: dict[tuple[int, int, str], tuple[float, float, float]] = {}
     poses: list[tuple[float, ...]] = []
+    strangers: set[str] = set()
     anchors = layout.anchor_index
     for topic, _, data in reader.raw([topic for topic in topics if topic in reader.topics]):
         kind, tag = topics[topic]
@@ -146,9 +154,11 @@ def _collect(
             a = anchors.get(first, -1)
             b = anchors.get(second, -1) if second else NO_ANCHOR
             known = a >= 0 and (not second or b >= 0)
-            if known and np.isfinite(message.range) and (second or message.range >= 0.0):
+            if not known:
+                strangers.add(message.frame_id)
+            elif np.isfinite(message.range) and (second or message.range >= 0.0):
                 rows.append((message.stamp_ns, tag, a, b, message.range))
-    return rows, power, poses
+    return rows, power, poses, strangers
 
 
 def is_pose(message: cdr.OdometryMessage) -> bool:

@@ -100,6 +100,7 @@ def train(
     *,
     remap: Mapping[str, str] | None = None,
     truth: str | None = None,
+    anchors: str | Path | None = None,
     say: Callable[[str], None] = lambda _: None,
     progress: bool = False,
     checkpoint_dir: str | Path | None = None,
@@ -115,6 +116,7 @@ def train(
         config: default UwbTrainConfig().
         remap: topic in a bag -> name it is read as.
         truth: topic of the true Odometry.
+        anchors: YAML file with the layout; default: that in each bag.
         say: is told each step, one line.
         progress: whether bars are shown on stderr.
         checkpoint_dir: where the last training, on all samples, keeps its checkpoint.
@@ -127,7 +129,7 @@ def train(
         ConfigError, TrainingError, ExportError: of the training.
     """
     say(f"reading {len(bags)} bags")
-    samples = read_samples(bags, remap, truth)
+    samples = read_samples(bags, remap, truth, anchors)
     return train_on(
         samples,
         out,

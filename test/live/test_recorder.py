@@ -14,6 +14,7 @@ from sensor_msgs.msg import Range
 
 from nn_estimation import cdr
 from nn_estimation.bags import BagReader
+from nn_estimation.uwb.layout import Layout
 
 COUNT = 50
 
@@ -37,3 +38,15 @@ def test_drivers_of_either_reliability_are_recorded(
     with BagReader(tmp_path / "bag") as bag:
         stamps = [cdr.decode_range(data).stamp_ns for _, _, data in bag.raw()]
     assert len(stamps) > COUNT / 2  # the first ones go before DDS has matched both ends
+
+
+def test_the_bag_carries_the_anchors_it_is_recorded_with(
+    start: Callable[..., Any], anchors: Path, tmp_path: Path
+) -> None:
+    bag = str(tmp_path / "bag")
+    recorder = start(
+        "nn_estimation.cli", "record", bag, "uwb/range", "--anchors", str(anchors), "--seconds", "0.5"
+    )
+    assert recorder.wait() == 0, recorder.output
+    with BagReader(bag) as reader:
+        assert Layout.from_yaml(reader.custom_data["layout"]).to_yaml() == Layout.from_yaml(anchors).to_yaml()

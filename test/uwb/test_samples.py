@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from uwb_scene import pattern, write_bag
 
-from nn_estimation.bags import BagReader, BagWriter
+from nn_estimation.bags import BagError, BagReader, BagWriter
 from nn_estimation.datasets.recording import Recording, yaw_quaternion
 from nn_estimation.uwb.features import POWER_FIELDS
 from nn_estimation.uwb.layout import Anchor, Layout, Tag
@@ -22,6 +22,15 @@ def recording(scored: dict | None = None, truth_until: float = 10.0) -> Recordin
     stamps = np.arange(0.0, truth_until, 0.1)
     made.add_truth(stamps, np.zeros((len(stamps), 3)), yaw_quaternion(np.zeros(len(stamps))))
     return made
+
+
+def bare(bag: Path) -> Path:
+    """The same bag as `ros2 bag record` makes it: without the metadata of this package."""
+    out = bag.parent / "bare"
+    with BagReader(bag) as source, BagWriter(out) as writer:
+        for topic, stamp, data in source.raw():
+            writer.write(topic, source.topics[topic], stamp, data)
+    return out
 
 
 def test_error_is_measured_minus_true_for_ranges_and_for_differences(tmp_path: Path) -> None:
@@ -103,13 +112,29 @@ def test_the_truth_may_be_on_another_topic(tmp_path: Path) -> None:
 def test_a_bag_without_layout_or_ranges_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SampleError, match="has no ranges of the tags tag"):
         read_samples([recording().write(tmp_path)])
-    with BagReader(tmp_path / "rest") as source, BagWriter(tmp_path / "bare") as bare:
-        for topic, stamp, data in source.raw():
-            bare.write(topic, source.topics[topic], stamp, data)
-    with pytest.raises(SampleError, match="carries no layout"):
+    bare(tmp_path / "rest")
+    with pytest.raises(BagError, match=r"carries no layout.*--anchors"):
         read_samples([tmp_path / "bare"])
     with pytest.raises(SampleError, match="no bags to read"):
         read_samples([])
+
+
+def test_a_bag_of_ones_own_is_read_with_the_anchors_beside_it(tmp_path: Path) -> None:
+    made = recording()
+    made.add_range("uwb/range", 1.0, "a", 5.3)
+    own = bare(made.write(tmp_path))
+    (tmp_path / "anchors.yaml").write_text(LAYOUT.to_yaml())
+    samples = read_samples([own], anchors=tmp_path / "anchors.yaml")
+    assert samples.error.tolist() == pytest.approx([0.3])
+
+
+def test_anchors_that_are_not_those_of_the_bag_are_named(tmp_path: Path) -> None:
+    made = recording()
+    made.add_range("uwb/range", 1.0, "a", 5.3)
+    other = tmp_path / "anchors.yaml"
+    other.write_text("anchors: {a9: {position: [0, 0, 2]}}\ntags: {tag: {position: [0, 0, 0]}}")
+    with pytest.raises(SampleError, match=r"of the tags tag, only of anchors that the layout lacks: a$"):
+        read_samples([made.write(tmp_path)], anchors=other)
 
 
 def test_a_made_up_pattern_is_read_back(tmp_path: Path) -> None:

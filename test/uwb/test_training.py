@@ -10,6 +10,8 @@ pytest.importorskip("onnxscript", reason="the exporter of torch needs onnxscript
 
 from uwb_scene import LAYOUT, write_bag
 
+from nn_estimation.bags import BagReader, BagWriter
+from nn_estimation.cli import main
 from nn_estimation.configuration import ConfigError, from_mapping
 from nn_estimation.inference import Model
 from nn_estimation.learning.config import TrainConfig
@@ -63,6 +65,22 @@ def test_the_antenna_pattern_is_learned_on_one_recording_and_serves_another(trai
     ratio = np.abs(found["network"]) / found["sigma"]
     assert np.mean(ratio < 1) == pytest.approx(0.683, abs=0.05)
     assert np.mean(ratio < 2) == pytest.approx(0.954, abs=0.03)
+
+
+def test_a_bag_without_a_layout_is_trained_on_with_the_anchors_beside_it(bags, tmp_path: Path) -> None:
+    own, anchors, settings = tmp_path / "train", tmp_path / "anchors.yaml", tmp_path / "quick.yaml"
+    with BagReader(bags["train"]) as reader, BagWriter(own) as writer:
+        for topic, stamp, data in reader.raw():
+            writer.write(topic, reader.topics[topic], stamp, data)
+    anchors.write_text(LAYOUT.to_yaml())
+    settings.write_text("{features: affine, folds: 2, training: {epochs: 1}}")
+    options = ["--config", str(settings), "--quiet"]
+    digests = []
+    for name, arguments in (("a", [bags["train"]]), ("b", [own, "--anchors", anchors])):
+        out = tmp_path / f"{name}.onnx"
+        assert main(["train", "uwb", *map(str, arguments), "--out", str(out), *options]) == 0
+        digests.append(Model.load(out).contract.training["digest"])
+    assert digests[0] == digests[1]
 
 
 def test_auto_takes_the_geometry_where_only_the_geometry_tells(trained) -> None:
