@@ -430,7 +430,7 @@ def _coast(R, v, p, gyro_bias, accel_bias, P, dt, c):  # type: ignore[no-untyped
     propagate(R, v, p, gyro_bias, accel_bias, P, gyro_bias, steady, dt, np.zeros(3), c)
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def run(  # type: ignore[no-untyped-def]
     stamp, gyro, accel, R, v, p, gyro_bias, accel_bias, C, lever, P, memory, earth, mean, variance, c,
     Rs, vs, ps, biases, Ps, nis,

@@ -1,0 +1,114 @@
+"""What the truth says directly, by least squares: how late the gyro is, how the tyres slip, how the IMU sits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+from nn_estimation.dead_reckoning.constants import Constants
+from nn_estimation.dead_reckoning.drive import Drive
+from nn_estimation.dead_reckoning.estimator import earth_rate
+from nn_estimation.dead_reckoning.filter import SMOOTHING
+
+WINDOW = 15.0  # [s] over which the gyro's rotation is compared with the true one
+MIN_SPEED = 2.0  # [m/s] from which on a vehicle says how it slips
+ROBUST = 3.0  # standard deviations beyond which an equation is left out
+
+
+class CalibrationError(ValueError):
+    """Drives that do not say enough; the message says what they lack."""
+
+
+def calibrate(drives: Sequence[Drive], start: Constants | None = None) -> Constants:
+    """Constants with the delay, slip, mount and lever arm that fit the truth of the drives.
+
+    Args:
+        drives: without gaps, scored samples only are used.
+        start: whose other constants are kept.
+
+    Raises:
+        CalibrationError: too little driving.
+    """
+    start = start or Constants()
+    return start._replace(gyro_delay=gyro_delay(drives), **_slip(drives))
+
+
+def gyro_delay(drives: Sequence[Drive]) -> float:
+    """[s] by which the true orientation leads the gyro.
+
+    Over a window, the true rotation less the gyro's is delay x (rate at its end - rate at its beginning), plus what
+    the bias makes of it.
+
+    Raises:
+        CalibrationError: fewer than 10 windows.
+    """
+    errors, changes = [], []
+    for drive in drives:
+        edges = np.searchsorted(drive.stamp, np.arange(drive.stamp[0], drive.stamp[-1], WINDOW))
+        step = np.diff(drive.stamp)[:, None]
+        rate = drive.gyro - np.einsum("nij,i->nj", drive.R, earth_rate(drive.latitude))
+        turns = Rotation.from_rotvec(rate[1:] * step)  # as the filter integrates it
+        smooth = _smoothed(drive.gyro, 5)
+        for a, b in pairwise(edges):
+            if b - a < 10 or not drive.scored[a : b + 1].all():
+                continue
+            product = _product(turns[a:b])
+            off = product.inv() * Rotation.from_matrix(drive.R[a].T @ drive.R[b])
+            errors.append(off.as_rotvec()[2])
+            changes.append(smooth[b, 2] - smooth[a, 2])
+    if len(errors) < 10:
+        raise CalibrationError(f"{len(errors)} windows of {WINDOW:.0f} s with truth: the delay needs 10")
+    columns = np.column_stack([changes, np.ones(len(changes))])
+    return float(_solve(columns, np.array(errors))[0])
+
+
+def _slip(drives: Sequence[Drive]) -> dict[str, float]:
+    rows, values = [], []
+    for drive in drives:
+        velocity = np.einsum("nji,nj->ni", drive.R, drive.velocity)
+        use = drive.scored & (velocity[:, 0] > MIN_SPEED)
+        accel = _smoothed(drive.accel[:, 0], max(1, round(2 * SMOOTHING / np.median(np.diff(drive.stamp)))))
+        v, (_, y, z), a = velocity[use, 0], drive.gyro[use].T, accel[use]
+        zero = np.zeros_like(v)
+        # slip, squat, lift, pitch, yaw, lever x: see filter.slip_residual at small mount angles. slip_speed is too
+        # much like the two others at the speeds of a town.
+        rows.append(np.column_stack([z * v, zero, zero, zero, v, -z]))
+        values.append(velocity[use, 1])
+        rows.append(np.column_stack([zero, a * v, z * z * v, -v, zero, y]))
+        values.append(velocity[use, 2])
+    if sum(map(len, values)) < 1000:
+        raise CalibrationError(f"less than 1000 samples above {MIN_SPEED} m/s with truth")
+    found = _solve(np.concatenate(rows), np.concatenate(values))
+    names = ("slip", "squat", "lift", "mount_pitch", "mount_yaw", "lever_x")
+    return dict(zip(names, found.tolist(), strict=True))
+
+
+def _solve(columns: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Least squares, three times, each without what the one before found far off."""
+    use = np.ones(len(values), dtype=bool)
+    for _ in range(3):
+        found = np.linalg.lstsq(columns[use], values[use], rcond=None)[0]
+        residual = values - columns @ found
+        use = np.abs(residual) < ROBUST * residual[use].std() + 1e-12
+    return found
+
+
+def _smoothed(values: np.ndarray, count: int) -> np.ndarray:
+    """Means of the last `count` samples along the first axis."""
+    total = np.cumsum(values, axis=0)
+    total[count:] -= total[:-count].copy()
+    divisor = np.minimum(np.arange(1, len(values) + 1), count)
+    return total / (divisor if values.ndim == 1 else divisor[:, None])
+
+
+def _product(turns: Rotation) -> Rotation:
+    """Rotations one after another, multiplied in pairs."""
+    while len(turns) > 1:
+        odd = turns[-1:] if len(turns) % 2 else None
+        turns = turns[: len(turns) // 2 * 2 : 2] * turns[1::2]
+        if odd is not None:
+            turns = Rotation.concatenate([turns, odd])
+    return turns[0]
