@@ -62,6 +62,7 @@ def test_the_true_constants_come_back() -> None:
 
 
 def test_calibrating_makes_the_drift_smaller_and_tuning_no_larger() -> None:
+    pytest.importorskip("cma", reason="tuning needs the extra train")
     objective = Objective([[car(2)], [car(3)]])
     plain, calibrated = Constants(), calibrate([car(0), car(1)])
     assert objective(calibrated) < 0.7 * objective(plain)
