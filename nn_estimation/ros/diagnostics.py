@@ -89,6 +89,8 @@ def _text(value: object) -> str:
 class Latency:
     """Own processing time: percentiles a range over the last `RECENT` seconds, and the share of time spent.
 
+    What the middleware takes to publish counts in the share, not in the percentiles.
+
     Args:
         budget: [s] a range; the 99th percentile above it warns.
         sustained: [s] of overrun after which it is an error.
@@ -106,13 +108,14 @@ class Latency:
 
     def reset(self) -> None:
         """Forget all measurements."""
-        self.ranges, self._calls, self._busy = 0, 0, 0.0
+        self.ranges, self._calls, self._busy, self._publishing = 0, 0, 0.0, 0.0
         self._window, self._window_ranges = self._clock(), 0
         self._over_since: float | None = None
 
-    def add(self, seconds: float, ranges: int) -> None:
-        """One call that took `seconds` and processed `ranges`."""
-        self._busy += seconds
+    def add(self, seconds: float, ranges: int, publishing: float = 0.0) -> None:
+        """One call that took `seconds` for `ranges`, and `publishing` seconds after that to hand them on."""
+        self._busy += seconds + publishing
+        self._publishing += publishing
         if ranges:
             slot = self._calls % len(self._times)
             self._times[slot], self._stamps[slot] = seconds / ranges, self._clock()
@@ -125,7 +128,8 @@ class Latency:
         now = self._clock()
         elapsed = max(now - self._window, 1e-9)
         load, rate = self._busy / elapsed, self._window_ranges / elapsed
-        self._busy, self._window, self._window_ranges = 0.0, now, 0
+        publishing = self._publishing / max(self._window_ranges, 1)
+        self._busy, self._publishing, self._window, self._window_ranges = 0.0, 0.0, now, 0
         filled = slice(min(self._calls, len(self._times)))
         used = self._times[filled][now - self._stamps[filled] <= self.RECENT]
         p50, p99 = np.quantile(used, (0.5, 0.99)) if len(used) else (0.0, 0.0)
@@ -134,6 +138,7 @@ class Latency:
         values = {
             "p50 [us/range]": float(p50 * 1e6),
             "p99 [us/range]": float(p99 * 1e6),
+            "publishing [us/range]": float(publishing * 1e6),
             "load": float(load),
             "rate [ranges/s]": float(rate),
         }

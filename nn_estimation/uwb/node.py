@@ -158,17 +158,20 @@ class UwbBiasNode(ManagedNode):
 
     def _publish(self, results: Iterator[Corrected], begin: float) -> None:
         assert self._stream is not None
-        ranges = 0
+        ranges, ready = 0, []
         try:
             for result in results:
                 ranges += len(result.epoch.tag)
-                for topic, _, data in outputs(self._stream.layout, result):
-                    if (publisher := self._outputs.get(topic)) is not None:
-                        publisher.publish(data)
+                ready += [(topic, data) for topic, _, data in outputs(self._stream.layout, result)]
+            computed = time.perf_counter()
+            for topic, data in ready:
+                if (publisher := self._outputs.get(topic)) is not None:
+                    publisher.publish(data)
         except Exception as error:
             self.get_logger().error(f"an epoch was dropped: {error!r}", throttle_duration_sec=30.0)
             self._stream.reset()
-        self._latency.add(time.perf_counter() - begin, ranges)
+            computed = time.perf_counter()
+        self._latency.add(computed - begin, ranges, time.perf_counter() - computed)
 
 
 def read_layout(anchors: str) -> Layout:
