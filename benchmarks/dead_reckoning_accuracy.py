@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -62,15 +63,9 @@ def rows(bags: Path, evaluations: int, seeds: int) -> Iterator[tuple[str, Consta
 
 def score(drive: Drive, constants: Constants, earth: bool) -> tuple[float, float]:
     """t_rel [%] and r_rel [deg/km], from the true state after each gap."""
-    parts = [part for part in drive.without_gaps() if len(part.stamp) > 1]
-    if not earth:
-        parts = [Drive(**{**_fields(part), "latitude": None}) for part in parts]
+    parts = [part if earth else replace(part, latitude=None) for part in drive.without_gaps()]
     errors = pooled([drift(part, constants) for part in parts])
     return errors.t_rel_percent, errors.r_rel_deg_per_km
-
-
-def _fields(drive: Drive) -> dict[str, object]:
-    return {name: getattr(drive, name) for name in drive.__slots__}
 
 
 def main() -> None:

@@ -13,7 +13,7 @@ from nn_estimation import __version__
 
 TASKS = ("uwb",)  # each a wing with a module `commands`
 SETS = ("lias", "hanyang", "starloc", "util", "kitti")
-BENCHES = ("inference", "uwb")
+BENCHES = ("inference", "uwb", "dead_reckoning")
 USED_WRONGLY = 2
 
 
@@ -180,11 +180,12 @@ def _info(args: argparse.Namespace) -> int:
 def _bench(args: argparse.Namespace) -> int:
     from nn_estimation.uwb.commands import default_model
 
-    module, model = {
-        "inference": ("nn_estimation.inference_speed", "uwb_bias.onnx"),
-        "uwb": ("nn_estimation.uwb.speed", "uwb_demo.onnx"),  # of the simulated room
+    module, models = {
+        "inference": ("nn_estimation.inference_speed", ["uwb_bias.onnx"]),
+        "uwb": ("nn_estimation.uwb.speed", ["uwb_demo.onnx"]),  # of the simulated room
+        "dead_reckoning": ("nn_estimation.dead_reckoning.speed", []),
     }[args.what]
-    print(importlib.import_module(module).report(default_model(model)))
+    print(importlib.import_module(module).report(*map(default_model, models)))
     return 0
 
 

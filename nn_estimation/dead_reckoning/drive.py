@@ -51,9 +51,9 @@ class Drive:
         return replace(self, name=name, **{f: getattr(self, f)[rows] for f in _COLUMNS})
 
     def without_gaps(self, longest: float = 0.25) -> list[Drive]:
-        """The stretches between gaps of the IMU."""
+        """The stretches between gaps of the IMU, but for single samples."""
         edges = [0, *(np.flatnonzero(np.diff(self.stamp) > longest) + 1), len(self.stamp)]
-        return [self.cut(slice(a, b), f"{self.name}[{a}:{b}]") for a, b in pairwise(edges)]
+        return [self.cut(slice(a, b), f"{self.name}[{a}:{b}]") for a, b in pairwise(edges) if b - a > 1]
 
 
 _COLUMNS = ("stamp", "gyro", "accel", "R", "position", "velocity", "scored")

@@ -138,9 +138,8 @@ class DeadReckoning:
         if s is None:
             return None
         turn = self._gyro - s.gyro_bias
-        A = np.zeros((9, 9))
-        A[:, :] = np.eye(9)
-        A[3:6, :3], A[6:9, :3] = -_skew(s.v), -_skew(s.p)
+        A = np.eye(9)
+        A[3:6, :3], A[6:9, :3] = -skew(s.v), -skew(s.p)
         P = A @ s.P[:9, :9] @ A.T
         order = np.r_[6:9, 0:3]
         R = s.R
@@ -234,5 +233,6 @@ def earth_rate(latitude: float | None) -> np.ndarray:
     return EARTH_RATE * np.array([0.0, math.cos(latitude), math.sin(latitude)])
 
 
-def _skew(a: np.ndarray) -> np.ndarray:
+def skew(a: np.ndarray) -> np.ndarray:
+    """(3, 3) matrix of the cross product with a (3,)."""
     return np.array([[0.0, -a[2], a[1]], [a[2], 0.0, -a[0]], [-a[1], a[0], 0.0]])

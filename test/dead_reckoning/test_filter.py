@@ -9,8 +9,10 @@ from scipy.spatial.transform import Rotation
 from scipy.stats import chi2
 
 from nn_estimation.dead_reckoning import filter as kernel
+from nn_estimation.dead_reckoning import textbook
 from nn_estimation.dead_reckoning.constants import Constants
 from nn_estimation.dead_reckoning.estimator import State, earth_rate, first_state
+from nn_estimation.dead_reckoning.speed import road
 
 NO_EARTH = np.zeros(3)
 SLIPPING = Constants(slip=-0.05, slip_speed=-0.0006, squat=-0.005, lift=0.012)
@@ -224,3 +226,30 @@ def simulated(c: Constants, rng: np.random.Generator, count: int, dt: float) -> 
             c,
         )
     return true, estimate
+
+
+def test_the_compiled_filter_equals_the_textbook_one() -> None:
+    stamp, gyro, accel = road(500)
+    c, earth = SLIPPING._replace(squat=0.0, heading_0=1e-3), earth_rate(0.8)
+    compiled = first_state(c, 0.0, np.array([300.0, -200.0, 10.0]), np.eye(3), np.array([12.0, 0.0, 0.0]))
+    plain = compiled.copy()
+    plain.stamp = 0.0
+    for n in range(1, len(stamp)):
+        dt = stamp[n] - stamp[n - 1]
+        kernel.step(
+            *compiled.arrays(),
+            gyro[n],
+            accel[n],
+            dt,
+            earth,
+            np.zeros(2),
+            np.array([c.lateral, c.vertical]),
+            c,
+        )
+        textbook.step(plain, gyro[n], accel[n], dt, earth, c)
+    for name in ("R", "v", "p", "gyro_bias", "accel_bias", "C", "lever"):
+        np.testing.assert_allclose(getattr(compiled, name), getattr(plain, name), atol=1e-9, err_msg=name)
+    scale = np.sqrt(np.diag(plain.P))
+    np.testing.assert_allclose(
+        compiled.P / np.outer(scale, scale), plain.P / np.outer(scale, scale), atol=1e-9
+    )
