@@ -20,7 +20,8 @@ from launch import LaunchDescription
 def generate_launch_description() -> LaunchDescription:
     """Bag -> node -> recorder."""
     share = FindPackageShare("nn_estimation")
-    value = {name: LaunchConfiguration(name) for name in ("bag", "out", "model", "anchors", "rate")}
+    passed = ("model", "anchors", "params")
+    value = {name: LaunchConfiguration(name) for name in ("bag", "out", "rate", *passed)}
     player = ExecuteProcess(
         cmd=[
             *(sys.executable, "-m", "nn_estimation.ros.player", value["bag"], "--rate", value["rate"]),
@@ -37,22 +38,16 @@ def generate_launch_description() -> LaunchDescription:
     )
     node = IncludeLaunchDescription(
         PythonLaunchDescriptionSource(PathJoinSubstitution([share, "launch", "uwb_bias.launch.py"])),
-        launch_arguments={
-            "model": value["model"],
-            "anchors": value["anchors"],
-            "use_sim_time": "true",
-        }.items(),
+        launch_arguments={**{name: value[name] for name in passed}, "use_sim_time": "true"}.items(),
     )
     return LaunchDescription(
         [
             DeclareLaunchArgument("bag", description="bag to play"),
             DeclareLaunchArgument("out", description="folder of the new bag"),
-            DeclareLaunchArgument(
-                "model",
-                default_value=PathJoinSubstitution([share, "models", "uwb_bias.onnx"]),
-                description="ONNX file of the bias model",
+            *(
+                DeclareLaunchArgument(name, default_value="", description="as of uwb_bias.launch.py")
+                for name in passed
             ),
-            DeclareLaunchArgument("anchors", description="YAML file with anchors and tags"),
             DeclareLaunchArgument("rate", default_value="1.0", description="times real time"),
             node,
             recorder,

@@ -1,52 +1,50 @@
 """Start uwb_localization_node alone, on corrected or raw ranges."""
 
-from launch.actions import DeclareLaunchArgument
-from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
+from pathlib import Path
+
+from launch.actions import DeclareLaunchArgument, OpaqueFunction
+from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
-from launch_ros.substitutions import FindPackageShare
 
-from launch import LaunchDescription
+from launch import LaunchContext, LaunchDescription
+
+ARGUMENTS = {
+    "anchors": "YAML file with anchors and tags; default: that in params",
+    "suffix": "ending of the range topics; '' (within double quotes in a shell): raw ranges; default: that in params",
+    "params": "parameter file; what it leaves out is as in config/uwb_localization.yaml of the package",
+    "use_sim_time": "true when a bag is played; default: that in params",
+    "namespace": "of the node and topics",
+}
 
 
 def generate_launch_description() -> LaunchDescription:
     """One node."""
-    share = FindPackageShare("nn_estimation")
-    value = {
-        name: LaunchConfiguration(name)
-        for name in ("anchors", "suffix", "params", "use_sim_time", "namespace")
+    arguments = [
+        DeclareLaunchArgument(name, default_value="", description=text) for name, text in ARGUMENTS.items()
+    ]
+    return LaunchDescription([*arguments, OpaqueFunction(function=_node)])
+
+
+def _node(context: LaunchContext) -> list[Node]:
+    """Parameters by rising precedence: of the node itself, of the file, and the arguments that were given."""
+    given = {name: text for name in ARGUMENTS if (text := LaunchConfiguration(name).perform(context))}
+    files = [given["params"]] if "params" in given else []
+    if files and not Path(files[0]).is_file():
+        raise FileNotFoundError(f"no parameter file {files[0]}: see the argument params")
+    kinds = {"anchors": str, "suffix": None, "use_sim_time": bool}  # None: YAML, for the quotes of ''
+    explicit = {
+        name: ParameterValue(LaunchConfiguration(name), value_type=kind)
+        for name, kind in kinds.items()
+        if name in given
     }
-    return LaunchDescription(
-        [
-            DeclareLaunchArgument("anchors", description="YAML file with anchors and tags"),
-            DeclareLaunchArgument(
-                "suffix",
-                default_value="_corrected",
-                description="ending of the range topics; '' (within double quotes in a shell): raw ranges",
-            ),
-            DeclareLaunchArgument(
-                "params",
-                default_value=PathJoinSubstitution([share, "config", "uwb_localization.yaml"]),
-                description="parameter file",
-            ),
-            DeclareLaunchArgument(
-                "use_sim_time", default_value="false", description="true when a bag is played"
-            ),
-            DeclareLaunchArgument("namespace", default_value="", description="of the node and topics"),
-            Node(
-                package="nn_estimation",
-                executable="uwb_localization_node",
-                name="uwb_localization_node",
-                namespace=value["namespace"],
-                output="screen",
-                parameters=[
-                    value["params"],
-                    {
-                        "anchors": value["anchors"],
-                        "suffix": ParameterValue(value["suffix"]),
-                        "use_sim_time": ParameterValue(value["use_sim_time"], value_type=bool),
-                    },
-                ],
-            ),
-        ]
-    )
+    return [
+        Node(
+            package="nn_estimation",
+            executable="uwb_localization_node",
+            name="uwb_localization_node",
+            namespace=given.get("namespace", ""),
+            output="screen",
+            parameters=[*files, explicit],
+        )
+    ]

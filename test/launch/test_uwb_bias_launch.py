@@ -19,6 +19,7 @@ from launch.event_handlers import OnProcessExit, OnProcessIO, OnProcessStart
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from lifecycle_msgs.msg import State, Transition
 from lifecycle_msgs.srv import ChangeState, GetState
+from rcl_interfaces.srv import GetParameters
 from sensor_msgs.msg import Range
 
 import launch
@@ -68,10 +69,10 @@ def until(condition: Any) -> None:
         time.sleep(0.02)
 
 
-def description(watch: Watch, anchors: Path, model: str = "", **arguments: str) -> launch.LaunchDescription:
+def description(watch: Watch, file: str = "uwb_bias", **arguments: object) -> launch.LaunchDescription:
     """The launch file under test."""
-    given = {"model": model, "anchors": str(anchors), "use_network": "false", **arguments}
-    source = PythonLaunchDescriptionSource(str(ROOT / "launch" / "uwb_bias.launch.py"))
+    given = {name: str(value) for name, value in arguments.items()}
+    source = PythonLaunchDescriptionSource(str(ROOT / "launch" / f"{file}.launch.py"))
     include = launch.actions.IncludeLaunchDescription(source, launch_arguments=given.items())
     return launch.LaunchDescription([*watch.handlers(), include, launch_pytest.actions.ReadyToTest()])
 
@@ -88,16 +89,61 @@ def anchors(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.fixture
+def params(tmp_path: Path, anchors: Path) -> Path:
+    """Of a user: both nodes, some of their parameters."""
+    path = tmp_path / "params.yaml"
+    path.write_text(f"""
+/**/uwb_bias_node:
+  ros__parameters: {{anchors: {anchors}, model: "", use_network: false, provider: cpu, max_delay: 0.02}}
+/**/uwb_localization_node:
+  ros__parameters: {{anchors: {anchors}, suffix: _smoothed, range_std: 0.3}}
+""")
+    return path
+
+
 @launch_pytest.fixture
-def bias_node(watch: Watch, anchors: Path) -> launch.LaunchDescription:
-    return description(watch, anchors)
+def bias_node(watch: Watch, params: Path) -> launch.LaunchDescription:
+    return description(watch, params=params)
+
+
+@launch_pytest.fixture
+def bias_node_without_a_file(watch: Watch, anchors: Path) -> launch.LaunchDescription:
+    return description(watch, anchors=anchors, use_network="false")
+
+
+@launch_pytest.fixture
+def both_nodes_with_arguments(watch: Watch, params: Path, tmp_path: Path) -> launch.LaunchDescription:
+    other = tmp_path / "other.yaml"
+    other.write_text(LAYOUT)
+    model = ROOT / "models" / "uwb_demo.onnx"
+    return description(
+        watch,
+        params=params,
+        anchors=other,
+        model=model,
+        use_network="true",
+        use_sim_time="true",
+        localization="true",
+        namespace="robot",
+    )
+
+
+@launch_pytest.fixture
+def localization_node(watch: Watch, params: Path) -> launch.LaunchDescription:
+    return description(watch, "uwb_localization", params=params)
+
+
+@launch_pytest.fixture
+def localization_node_on_raw_ranges(watch: Watch, params: Path) -> launch.LaunchDescription:
+    return description(watch, "uwb_localization", params=params, suffix="''")
 
 
 @launch_pytest.fixture
 def bias_node_with_a_wrong_model(watch: Watch, anchors: Path, tmp_path: Path) -> launch.LaunchDescription:
     wrong = tmp_path / "wrong.onnx"
     wrong.write_bytes(b"not a model")
-    return description(watch, anchors, str(wrong), use_network="true")
+    return description(watch, anchors=anchors, model=wrong)
 
 
 class Probe:
@@ -147,6 +193,12 @@ def probe(anchors: Path) -> Any:
     probe.close()
 
 
+def values(probe: Probe, node: str, *names: str) -> list[Any]:
+    """Parameters of a node that runs."""
+    response = probe.call(GetParameters, f"/{node}/get_parameters", GetParameters.Request(names=names))
+    return [rclpy.parameter.parameter_value_to_python(value) for value in response.values]
+
+
 def state(probe: Probe) -> int:
     return probe.call(GetState, "/uwb_bias_node/get_state", GetState.Request()).current_state.id
 
@@ -192,3 +244,41 @@ def test_a_wrong_model_fails_cleanly(bias_node_with_a_wrong_model: Any, watch: W
     until(lambda: watch.codes)
     assert watch.codes == [1]
     assert "cannot be configured" in watch.output and "wrong.onnx" in watch.output
+
+
+@pytest.mark.launch(fixture=bias_node)
+def test_a_parameter_file_counts_where_no_argument_is_given(
+    bias_node: Any, probe: Probe, anchors: Path
+) -> None:
+    found = values(probe, "uwb_bias_node", "anchors", "model", "use_network", "provider", "max_delay")
+    assert found == [str(anchors), "", False, "cpu", 0.02]
+    assert values(probe, "uwb_bias_node", "pose_timeout", "use_sim_time") == [0.5, False]
+
+
+@pytest.mark.launch(fixture=bias_node_without_a_file)
+def test_without_a_file_the_model_is_the_shipped_one(bias_node_without_a_file: Any, probe: Probe) -> None:
+    model, *others = values(probe, "uwb_bias_node", "model", "use_network", "provider", "max_delay")
+    assert model.endswith("share/nn_estimation/models/uwb_bias.onnx")
+    assert others == [False, "auto", 0.05]
+
+
+@pytest.mark.launch(fixture=both_nodes_with_arguments)
+def test_arguments_that_are_given_go_before_the_file(
+    both_nodes_with_arguments: Any, probe: Probe, tmp_path: Path
+) -> None:
+    found = values(probe, "robot/uwb_bias_node", "anchors", "model", "use_network", "use_sim_time")
+    assert found == [str(tmp_path / "other.yaml"), str(ROOT / "models" / "uwb_demo.onnx"), True, True]
+    assert values(probe, "robot/uwb_bias_node", "provider", "max_delay") == ["cpu", 0.02]
+    found = values(probe, "robot/uwb_localization_node", "anchors", "suffix", "range_std", "use_sim_time")
+    assert found == [str(tmp_path / "other.yaml"), "_smoothed", 0.3, True]
+
+
+@pytest.mark.launch(fixture=localization_node)
+def test_localization_takes_its_part_of_the_file(localization_node: Any, probe: Probe) -> None:
+    assert values(probe, "uwb_localization_node", "suffix", "range_std") == ["_smoothed", 0.3]
+    assert values(probe, "uwb_localization_node", "correlation_time") == [0.08]
+
+
+@pytest.mark.launch(fixture=localization_node_on_raw_ranges)
+def test_an_empty_suffix_can_be_given(localization_node_on_raw_ranges: Any, probe: Probe) -> None:
+    assert values(probe, "uwb_localization_node", "suffix", "range_std") == ["", 0.3]
