@@ -12,7 +12,7 @@ from pathlib import Path
 from nn_estimation import __version__
 
 TASKS = ("uwb",)  # each a wing with a module `commands`
-SETS = ("lias", "hanyang", "starloc", "util", "kitti")
+SETS = ("lias", "hanyang", "starloc", "util", "kitti", "euroc", "comma")
 BENCHES = ("inference", "uwb", "dead_reckoning")
 USED_WRONGLY = 2
 

@@ -7,14 +7,13 @@ ang_gt, and index.csv, which says what rows the odometry benchmark scores.
 from __future__ import annotations
 
 import csv
-import zipfile
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from nn_estimation.datasets.recording import DatasetError, Recording
+from nn_estimation.datasets.recording import Recording, read_arrays
 from nn_estimation.datasets.registry import Loader
 
 SOURCE = "KITTI raw data, Geiger et al. 2013: OXTS RT3003"
@@ -45,7 +44,7 @@ def _scored_rows(index: Path) -> dict[str, tuple[str, int, int]]:
 
 
 def _load(path: Path, scored: tuple[str, int, int] | None) -> Recording:
-    data = _read(path)
+    data = read_arrays(path, _ARRAYS, same_length=True)
     stamp = np.round(data["t"] + START, 6)
     rotation = Rotation.from_euler("xyz", data["ang_gt"])
     recording = Recording(path.stem, SOURCE, LICENCE)
@@ -58,17 +57,3 @@ def _load(path: Path, scored: tuple[str, int, int] | None) -> Recording:
     velocity = rotation.inv().apply(data["v_gt"])
     recording.add_truth(stamp, data["p_gt"], rotation.as_quat(), velocity, child="imu_link")
     return recording
-
-
-def _read(path: Path) -> dict[str, np.ndarray]:
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            data = {name: np.asarray(file[name], dtype=np.float64) for name in _ARRAYS}
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
-        raise DatasetError(f"{path} is not a drive with {', '.join(_ARRAYS)}: {error}") from error
-    count = len(data["t"])
-    for name, columns in _ARRAYS.items():
-        wanted = (count,) if columns == 1 else (count, columns)
-        if data[name].shape != wanted or not np.isfinite(data[name]).all():
-            raise DatasetError(f"{path}: {name} is not {wanted} finite numbers")
-    return data

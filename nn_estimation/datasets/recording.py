@@ -5,8 +5,9 @@ from __future__ import annotations
 import csv
 import gzip
 import math
+import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
@@ -168,6 +169,31 @@ def read_columns(path: Path, names: Sequence[str], optional: Sequence[str] = ())
         except (OSError, EOFError, zlib.error, UnicodeDecodeError, csv.Error) as error:
             raise DatasetError(f"{path} is damaged: {error}") from error
     return np.array(rows).reshape(-1, len(index))
+
+
+def read_arrays(path: Path, columns: Mapping[str, int], *, same_length: bool) -> dict[str, np.ndarray]:
+    """Arrays of an .npz file as float64: (N,) where one column is named, else (N, columns).
+
+    Args:
+        path: of the file.
+        columns: name -> number of columns.
+        same_length: whether all have as many rows.
+
+    Raises:
+        DatasetError: cannot be read, or an array is missing, of another shape or not finite.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            data = {name: np.asarray(file[name], dtype=np.float64) for name in columns}
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        raise DatasetError(f"{path} does not hold {', '.join(columns)}: {error}") from error
+    rows = len(next(iter(data.values())))
+    for name, number in columns.items():
+        count = rows if same_length else len(data[name])
+        wanted = (count,) if number == 1 else (count, number)
+        if data[name].shape != wanted or not np.isfinite(data[name]).all() or not count:
+            raise DatasetError(f"{path}: {name} is not {wanted} finite numbers")
+    return data
 
 
 def find(directory: Path, pattern: str) -> Iterator[tuple[str, Path]]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from nn_estimation.datasets.recording import DatasetError, Recording
 
-SETS = ("lias", "hanyang", "starloc", "util", "kitti")
+SETS = ("lias", "hanyang", "starloc", "util", "kitti", "euroc", "comma")
 Loader = Callable[[], Recording]
 
 

@@ -60,7 +60,7 @@ def test_a_gap_parts_a_drive(tmp_path: Path) -> None:
 
 def test_a_file_that_is_no_drive_is_refused(tmp_path: Path) -> None:
     np.savez(tmp_path / "2011_09_30_drive_0001_extract.npz", t=np.zeros(3))
-    with pytest.raises(DatasetError, match="is not a drive"):
+    with pytest.raises(DatasetError, match="does not hold t, u"):
         list(import_set("kitti", tmp_path, tmp_path / "bags"))
 
 
@@ -83,3 +83,24 @@ def test_the_published_constants_score_as_published(data_root: Path, tmp_path: P
         rows = np.flatnonzero(drive.scored)[::10]
         errors = segment_errors(drive.R[rows], drive.position[rows], found.R[rows], found.position[rows])
         assert errors.t_rel_percent == pytest.approx(published, abs=0.02)
+
+
+@pytest.mark.parametrize(
+    ("name", "folder", "pattern"), [("euroc", "euroc_imu", "MH03"), ("comma", "comma2k19_example", "*")]
+)
+def test_gravity_is_upright_and_the_truth_moves_as_the_accelerometer_feels(
+    data_root: Path, tmp_path: Path, name: str, folder: str, pattern: str
+) -> None:
+    """A wrong frame or order of a quaternion shows here."""
+    if not (data_root / folder).is_dir():
+        pytest.skip(f"no {folder} in {data_root}")
+    [(_, path)] = import_set(name, data_root / folder, tmp_path, pattern)
+    drive = read_drive(path)
+    force = np.einsum("nij,nj->ni", drive.R, drive.accel)
+    np.testing.assert_allclose(force.mean(axis=0), [0.0, 0.0, 9.8], atol=0.35)
+    smooth = np.ones(41) / 41
+    speed = np.gradient(drive.position, drive.stamp, axis=0)
+    for axis in range(2):
+        felt = np.convolve(force[:, axis], smooth, "valid")
+        moved = np.gradient(np.convolve(speed[:, axis], smooth, "valid"), drive.stamp[20:-20])
+        assert np.corrcoef(felt[200:-200], moved[200:-200])[0, 1] > 0.7
