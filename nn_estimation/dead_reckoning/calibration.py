@@ -11,7 +11,7 @@ from scipy.spatial.transform import Rotation
 from nn_estimation.dead_reckoning.constants import Constants
 from nn_estimation.dead_reckoning.drive import Drive
 from nn_estimation.dead_reckoning.estimator import earth_rate
-from nn_estimation.dead_reckoning.filter import SMOOTHING
+from nn_estimation.dead_reckoning.vehicle import SMOOTHING
 
 WINDOW = 15.0  # [s] over which the gyro's rotation is compared with the true one
 MIN_SPEED = 2.0  # [m/s] from which on a vehicle says how it slips
@@ -73,7 +73,7 @@ def _slip(drives: Sequence[Drive]) -> dict[str, float]:
         accel = _smoothed(drive.accel[:, 0], max(1, round(2 * SMOOTHING / np.median(np.diff(drive.stamp)))))
         v, (_, y, z), a = velocity[use, 0], drive.gyro[use].T, accel[use]
         zero = np.zeros_like(v)
-        # slip, squat, lift, pitch, yaw, lever x: see filter.slip_residual at small mount angles. slip_speed is too
+        # slip, squat, lift, pitch, yaw, lever x: see vehicle.slip_residual at small mount angles. slip_speed is too
         # much like the two others at the speeds of a town.
         rows.append(np.column_stack([z * v, zero, zero, zero, v, -z]))
         values.append(velocity[use, 1])

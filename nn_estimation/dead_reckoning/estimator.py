@@ -9,6 +9,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from nn_estimation.dead_reckoning import filter as kernel
+from nn_estimation.dead_reckoning import vehicle
 from nn_estimation.dead_reckoning.constants import Constants
 from nn_estimation.filters import quaternion
 
@@ -29,7 +30,7 @@ class State:
     C: np.ndarray = field(default_factory=lambda: np.eye(3))
     lever: np.ndarray = field(default_factory=lambda: np.zeros(3))
     P: np.ndarray = field(default_factory=lambda: np.zeros((kernel.SIZE, kernel.SIZE)))
-    memory: np.ndarray = field(default_factory=lambda: np.zeros(kernel.MEMORY))
+    memory: np.ndarray = field(default_factory=lambda: np.zeros(vehicle.MEMORY))
 
     def arrays(self) -> tuple[np.ndarray, ...]:
         """In the order the kernel takes them; changed by it."""
@@ -124,7 +125,7 @@ class DeadReckoning:
             self.reset()
             return None
         model = self.earth, self._mean, self._variance, self.constants
-        nis = kernel.step(*(*state.arrays(), gyro, accel, dt, *model))
+        nis = vehicle.step(*(*state.arrays(), gyro, accel, dt, *model))
         state.stamp = stamp
         self.counts["sample"] += 1
         self.counts["standstill"] += nis == -1.0
@@ -190,7 +191,7 @@ def track(
     mean = np.zeros((count, 2))
     variance = np.tile([constants.lateral, constants.vertical], (count, 1))
     model = earth_rate(latitude), mean, variance, constants
-    kernel.run(*(stamp, gyro, accel, *state.arrays(), *model, R, v, p, bias, P, nis))
+    vehicle.run(*(stamp, gyro, accel, *state.arrays(), *model, R, v, p, bias, P, nis))
     if constants.gyro_delay:
         R = R @ Rotation.from_rotvec((gyro - bias) * constants.gyro_delay).as_matrix()
     return Track(stamp, R, v, p, nis, P)

@@ -7,13 +7,14 @@ from scipy.spatial.transform import Rotation
 
 from nn_estimation.dead_reckoning.constants import Constants
 from nn_estimation.dead_reckoning.estimator import State, skew
-from nn_estimation.dead_reckoning.filter import GRAVITY, LONGEST, PERIOD, SIZE
+from nn_estimation.dead_reckoning.filter import GRAVITY, SIZE
+from nn_estimation.dead_reckoning.vehicle import LONGEST, PERIOD
 
 
 def step(
     state: State, gyro: np.ndarray, accel: np.ndarray, dt: float, earth: np.ndarray, c: Constants
 ) -> None:
-    """One sample of a vehicle that drives; see `filter.step`, of which it leaves out standstill, gaps and squat."""
+    """One sample of a vehicle that drives; see `vehicle.step`, of which it leaves out standstill, gaps and squat."""
     _propagate(state, gyro, accel, dt, earth, c)
     _constrain(state, gyro, dt, c)
     state.stamp += dt

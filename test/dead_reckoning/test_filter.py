@@ -9,7 +9,7 @@ from scipy.spatial.transform import Rotation
 from scipy.stats import chi2
 
 from nn_estimation.dead_reckoning import filter as kernel
-from nn_estimation.dead_reckoning import textbook
+from nn_estimation.dead_reckoning import textbook, vehicle
 from nn_estimation.dead_reckoning.constants import Constants
 from nn_estimation.dead_reckoning.estimator import State, earth_rate, first_state
 from nn_estimation.dead_reckoning.speed import road
@@ -121,7 +121,7 @@ def test_the_constraint_has_the_derivatives_it_says(seed: int) -> None:
 
     def residual(s: State) -> tuple[np.ndarray, np.ndarray]:
         H, r = np.empty((2, 21)), np.empty(2)
-        kernel.slip_residual(s.R, s.v, s.gyro_bias, s.C, s.lever, gyro, 0.7, SLIPPING, H, r)
+        vehicle.slip_residual(s.R, s.v, s.gyro_bias, s.C, s.lever, gyro, 0.7, SLIPPING, H, r)
         return r, H
 
     H, h = residual(state)[1], 1e-6
@@ -155,7 +155,7 @@ def test_an_hour_of_driving_leaves_covariance_and_attitude_sound() -> None:
     accel[:, 1] = 10.0 * gyro[:, 2]
     state = first_state(c, 0.0, np.zeros(3), np.eye(3), np.array([10.0, 0.0, 0.0]))
     out = np.empty((count, 3, 3)), *(np.empty((count, 3)) for _ in range(3))
-    kernel.run(
+    vehicle.run(
         stamp, gyro, accel, *state.arrays(), earth_rate(0.8), np.zeros((count, 2)), np.tile([1.0, 10.0], (count, 1)),
         c, *out, np.empty((0, 21, 21)), np.empty(count),
     )  # fmt: skip
@@ -203,13 +203,13 @@ def simulated(c: Constants, rng: np.random.Generator, count: int, dt: float) -> 
             array += rng.normal(0, np.sqrt(walk * dt), 3)
         H, r = np.empty((2, 21)), np.empty(2)
         noise = rng.normal(0, np.sqrt([c.lateral, c.vertical]))
-        kernel.slip_residual(
+        vehicle.slip_residual(
             true.R, true.v, true.gyro_bias, true.C, true.lever, turn + true.gyro_bias, 0.0, c, H, r
         )
         seen = -r + noise  # what a sensor of the lateral and vertical velocity would read
         R, v, p, gyro_bias, accel_bias, C, lever, P, _ = estimate.arrays()
         kernel.propagate(R, v, p, gyro_bias, accel_bias, P, gyro, accel, dt, NO_EARTH, c)
-        kernel.constrain(
+        vehicle.constrain(
             R,
             v,
             p,
@@ -236,7 +236,7 @@ def test_the_compiled_filter_equals_the_textbook_one() -> None:
     plain.stamp = 0.0
     for n in range(1, len(stamp)):
         dt = stamp[n] - stamp[n - 1]
-        kernel.step(
+        vehicle.step(
             *compiled.arrays(),
             gyro[n],
             accel[n],
