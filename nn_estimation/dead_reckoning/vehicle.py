@@ -1,4 +1,4 @@
-"""What a wheeled vehicle cannot do, told to the filter: slip, rise, or move while it stands; all of it as one step."""
+"""What a wheeled vehicle cannot do, told to the filter: slip, rise, or move while it stands."""
 
 from __future__ import annotations
 
