@@ -1,0 +1,1 @@
+"""A package, so that two wings may each have a test_estimator.py."""
