@@ -11,6 +11,7 @@ from scipy.spatial.transform import Rotation
 from nn_estimation.dead_reckoning import filter as kernel
 from nn_estimation.dead_reckoning import vehicle
 from nn_estimation.dead_reckoning.constants import Constants
+from nn_estimation.dead_reckoning.learned_covariance import LearnedCovariance
 from nn_estimation.filters import quaternion
 
 EARTH_RATE = 7.292115e-5  # [rad/s]
@@ -67,11 +68,18 @@ class DeadReckoning:
     Args:
         constants: of the vehicle and its unit.
         latitude: [rad], of which the Earth's rate is taken off the gyro; None leaves it in.
+        network: says mean and variance of the pseudo-measurement; None: those of the constants.
     """
 
-    def __init__(self, constants: Constants | None = None, latitude: float | None = None) -> None:
+    def __init__(
+        self,
+        constants: Constants | None = None,
+        latitude: float | None = None,
+        network: LearnedCovariance | None = None,
+    ) -> None:
         self.constants = constants or Constants()
         self.earth = earth_rate(latitude)
+        self.network = network
         self._mean = np.zeros(2)
         self._variance = np.array([self.constants.lateral, self.constants.vertical])
         self.state: State | None = None
@@ -81,6 +89,8 @@ class DeadReckoning:
     def reset(self) -> None:
         """Forget the pose; the counts stay."""
         self.state = None
+        if self.network is not None:
+            self.network.reset()
 
     def start(
         self,
@@ -99,6 +109,8 @@ class DeadReckoning:
             velocity: (3,) [m/s], world.
             gyro: (3,) [rad/s] at the stamp, by which a late gyro is taken back; None: not turning.
         """
+        if self.network is not None:
+            self.network.reset()
         c = self.constants
         self.state = first_state(c, stamp, position, R_world_imu, velocity, gyro)
 
@@ -124,7 +136,11 @@ class DeadReckoning:
             self.counts["gap"] += 1
             self.reset()
             return None
-        model = self.earth, self._mean, self._variance, self.constants
+        mean, variance = self._mean, self._variance
+        if self.network is not None:
+            self.network.update(gyro, accel, dt)
+            mean, variance = self.network.mean, self.network.variance
+        model = self.earth, mean, variance, self.constants
         nis = vehicle.step(*(*state.arrays(), gyro, accel, dt, *model))
         state.stamp = stamp
         self.counts["sample"] += 1
@@ -161,6 +177,8 @@ class Track:
     position: np.ndarray  # (N, 3) [m], world
     nis: np.ndarray  # (N,) of the pseudo-measurement; -1 standstill, -2 gap, NaN left out
     P: np.ndarray  # (N, 21, 21) of the error state, or (0, 21, 21)
+    mean: np.ndarray  # (N, 2) [m/s] of the pseudo-measurement, lateral and vertical
+    variance: np.ndarray  # (N, 2) [m^2/s^2]
 
 
 def track(
@@ -171,6 +189,7 @@ def track(
     start: State,
     latitude: float | None = None,
     covariances: bool = False,
+    network: LearnedCovariance | None = None,
 ) -> Track:
     """`DeadReckoning` over N samples at once, in one compiled loop: the same numbers.
 
@@ -182,19 +201,22 @@ def track(
         start: state at stamp[0]; left as it is.
         latitude: [rad].
         covariances: whether to keep them all.
+        network: see `DeadReckoning`.
     """
     count = len(stamp)
     state = start.copy()
     R, v, p, bias = np.empty((count, 3, 3)), *(np.empty((count, 3)) for _ in range(3))
     P = np.empty((count if covariances else 0, kernel.SIZE, kernel.SIZE))
     nis = np.empty(count)
-    mean = np.zeros((count, 2))
-    variance = np.tile([constants.lateral, constants.vertical], (count, 1))
+    if network is None:
+        mean, variance = np.zeros((count, 2)), np.tile([constants.lateral, constants.vertical], (count, 1))
+    else:
+        mean, variance, _ = network.batch(stamp, gyro, accel)
     model = earth_rate(latitude), mean, variance, constants
     vehicle.run(*(stamp, gyro, accel, *state.arrays(), *model, R, v, p, bias, P, nis))
     if constants.gyro_delay:
         R = R @ Rotation.from_rotvec((gyro - bias) * constants.gyro_delay).as_matrix()
-    return Track(stamp, R, v, p, nis, P)
+    return Track(stamp, R, v, p, nis, P, mean, variance)
 
 
 def first_state(

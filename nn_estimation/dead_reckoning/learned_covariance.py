@@ -1,0 +1,109 @@
+"""The learned covariance: what the network says of the vehicle's slip now, with the constants to fall back on."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from nn_estimation.dead_reckoning.constants import Constants
+from nn_estimation.dead_reckoning.features import FeatureBank
+from nn_estimation.inference import Model, ModelError
+
+TENSORS = {"features", "mean", "variance"}
+BY_MODEL, STARTING, OUT_OF_RANGE, FAILED = range(4)
+REASONS = ("network", "starting", "out of range", "network failed")
+
+
+class LearnedCovariance:
+    """Mean and variance of the lateral and vertical pseudo-measurement, ten times a second.
+
+    The network sees no state of the filter, so a whole recording can be looked at before the filter runs.
+
+    Args:
+        model: of the task dead_reckoning.
+        constants: of the filter it was trained with; give the fallback.
+
+    Attributes:
+        mean: (2,) [m/s] of now.
+        variance: (2,) [m^2/s^2] of now.
+        reason: index into REASONS of now.
+        counts: of looks by reason.
+        rate: [Hz] of the IMU it was trained on, None for any.
+    """
+
+    def __init__(self, model: Model, constants: Constants) -> None:
+        contract = model.contract
+        self.bank = FeatureBank(contract.features)
+        self.rate = contract.rate
+        self._longest = constants.longest_step
+        self._constant = np.array([constants.lateral, constants.vertical])
+        self._low, self._high = np.array(contract.valid_range, dtype=np.float64).T
+        self._model = model
+        self._bound = model.bind({"features": (1, len(contract.features))})
+        self._features = np.empty(len(contract.features))
+        self.counts = dict.fromkeys(REASONS, 0)
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget all samples; the counts stay."""
+        self.bank.reset()
+        self.mean, self.variance, self.reason = np.zeros(2), self._constant.copy(), STARTING
+
+    def update(self, gyro: np.ndarray, accel: np.ndarray, dt: float) -> None:
+        """Take in a sample (3,) [rad/s], (3,) [m/s^2], dt [s] after the one before."""
+        if dt > self._longest:
+            self.reset()
+        elif self.bank.update(gyro, accel, dt):
+            self._look()
+
+    def _look(self) -> None:
+        self.bank.read(self._features)
+        self.reason = self._trust(self._features, self.bank.clock[0])
+        if self.reason == BY_MODEL:
+            self._bound.inputs["features"][0] = self._features
+            try:
+                self._bound()
+                mean, variance = self._bound.outputs["mean"][0], self._bound.outputs["variance"][0]
+                if np.isfinite(mean).all() and np.isfinite(variance).all() and (variance > 0).all():
+                    self.mean[:], self.variance[:] = mean, variance
+                else:
+                    self.reason = FAILED
+            except ModelError:
+                self.reason = FAILED
+        if self.reason != BY_MODEL:
+            self.mean[:], self.variance[:] = 0.0, self._constant
+        self.counts[REASONS[self.reason]] += 1
+
+    def _trust(self, features: np.ndarray, age: float) -> int:
+        if age < self.bank.settles:
+            return STARTING
+        inside = (features >= self._low).all() and (features <= self._high).all()
+        return BY_MODEL if inside else OUT_OF_RANGE
+
+    def batch(
+        self, stamp: np.ndarray, gyro: np.ndarray, accel: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, dict[str, int]]:
+        """What `update` says at each of N samples of a recording.
+
+        Returns:
+            (N, 2) means [m/s], (N, 2) variances [m^2/s^2], and the number of looks by reason.
+        """
+        bank = FeatureBank(self.bank.names)
+        rows, features, age = bank.batch(stamp, gyro, accel, self._longest)
+        reason = np.full(len(rows), BY_MODEL)
+        reason[((features < self._low) | (features > self._high)).any(axis=1)] = OUT_OF_RANGE
+        reason[age < bank.settles] = STARTING
+        found = self._model.run({"features": features.astype(np.float32)}) if len(rows) else {}
+        mean, variance = np.zeros((len(stamp), 2)), np.tile(self._constant, (len(stamp), 1))
+        if len(rows):
+            sound = np.isfinite(found["mean"]).all(axis=1) & np.isfinite(found["variance"]).all(axis=1)
+            sound &= (found["variance"] > 0).all(axis=1)
+            reason[(reason == BY_MODEL) & ~sound] = FAILED
+            use = (reason == BY_MODEL)[:, None]
+            looks = np.where(use, found["mean"], 0.0), np.where(use, found["variance"], self._constant)
+            held = np.searchsorted(rows, np.arange(len(stamp)), side="right") - 1
+            known = held >= 0
+            mean[known], variance[known] = looks[0][held[known]], looks[1][held[known]]
+            for gap in np.flatnonzero(np.diff(stamp) > self._longest) + 1:
+                end = rows[rows >= gap][0] if (rows >= gap).any() else len(stamp)
+                mean[gap:end], variance[gap:end] = 0.0, self._constant
+        return mean, variance, {name: int((reason == n).sum()) for n, name in enumerate(REASONS)}
