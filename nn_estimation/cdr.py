@@ -16,14 +16,18 @@ VECTOR3 = "geometry_msgs/msg/Vector3Stamped"
 IMU = "sensor_msgs/msg/Imu"
 ODOMETRY = "nav_msgs/msg/Odometry"
 POSE = "geometry_msgs/msg/PoseStamped"
+POSE_COVARIANCE = "geometry_msgs/msg/PoseWithCovarianceStamped"
+TWIST_COVARIANCE = "geometry_msgs/msg/TwistWithCovarianceStamped"
+FIX = "sensor_msgs/msg/NavSatFix"
 CLOCK = "rosgraph_msgs/msg/Clock"
 
 _HEADER = b"\x00\x01\x00\x00"
 _UWB_RADIATION = 1  # sensor_msgs/Range knows ultrasound 0 and infrared 1; no constant for radio
+_GPS = 1  # NavSatStatus.SERVICE_GPS
 _ENDIAN = {b"\x00\x00": ">", b"\x00\x01": "<"}
 _STAMP = {e: struct.Struct(f"{e}iII") for e in "<>"}
 _RANGE = {e: struct.Struct(f"{e}fffff") for e in "<>"}
-_DOUBLES = {(e, n): struct.Struct(f"{e}{n}d") for e in "<>" for n in (3, 7, 37, 43, 85)}
+_DOUBLES = {(e, n): struct.Struct(f"{e}{n}d") for e in "<>" for n in (3, 7, 12, 37, 42, 43, 85)}
 
 
 class CdrError(ValueError):
@@ -91,6 +95,40 @@ class PoseMessage:
     frame_id: str
     position: np.ndarray  # (3,) [m]
     quaternion: np.ndarray  # (4,) x, y, z, w
+
+
+@dataclass(frozen=True, slots=True)
+class PoseCovarianceMessage:
+    """geometry_msgs/PoseWithCovarianceStamped."""
+
+    stamp_ns: int
+    frame_id: str
+    position: np.ndarray  # (3,) [m]
+    quaternion: np.ndarray  # (4,) x, y, z, w
+    covariance: np.ndarray  # (36,)
+
+
+@dataclass(frozen=True, slots=True)
+class TwistCovarianceMessage:
+    """geometry_msgs/TwistWithCovarianceStamped."""
+
+    stamp_ns: int
+    frame_id: str
+    velocity: np.ndarray  # (3,) [m/s]
+    angular_velocity: np.ndarray  # (3,) [rad/s]
+    covariance: np.ndarray  # (36,)
+
+
+@dataclass(frozen=True, slots=True)
+class FixMessage:
+    """sensor_msgs/NavSatFix."""
+
+    stamp_ns: int
+    frame_id: str
+    status: int  # below 0: no fix
+    place: np.ndarray  # (3,) latitude, longitude [deg], altitude above the ellipsoid [m]
+    covariance: np.ndarray  # (9,) [m^2] east, north, up
+    covariance_type: int  # 0: unknown
 
 
 def _begin(cdr: bytes) -> tuple[str, int, int, int]:
@@ -218,18 +256,15 @@ def decode_imu(cdr: bytes) -> ImuMessage:
 
 def encode_imu(message: ImuMessage) -> bytes:
     """CDR bytes of a sensor_msgs/Imu."""
-    out = _head(message.stamp_ns, message.frame_id)
-    _pad(out, 8)
-    for part in (
+    return _stamped(
+        message,
         message.orientation,
         message.orientation_covariance,
         message.gyro,
         message.gyro_covariance,
         message.accel,
         message.accel_covariance,
-    ):
-        out += np.asarray(part, dtype="<f8").tobytes()
-    return bytes(out)
+    )
 
 
 def decode_odometry(cdr: bytes) -> OdometryMessage:
@@ -284,10 +319,77 @@ def decode_pose(cdr: bytes) -> PoseMessage:
 
 def encode_pose(message: PoseMessage) -> bytes:
     """CDR bytes of a geometry_msgs/PoseStamped."""
+    return _stamped(message, message.position, message.quaternion)
+
+
+def decode_pose_covariance(cdr: bytes) -> PoseCovarianceMessage:
+    """geometry_msgs/PoseWithCovarianceStamped.
+
+    Raises:
+        CdrError: too short or malformed.
+    """
+    endian, stamp, start, end = _begin(cdr)
+    v = np.array(_doubles(cdr, endian, _align(end + 1, 8), 43))
+    return PoseCovarianceMessage(stamp, _text(cdr, start, end), v[:3], v[3:7], v[7:])
+
+
+def encode_pose_covariance(message: PoseCovarianceMessage) -> bytes:
+    """CDR bytes of a geometry_msgs/PoseWithCovarianceStamped."""
+    return _stamped(message, message.position, message.quaternion, message.covariance)
+
+
+def decode_twist_covariance(cdr: bytes) -> TwistCovarianceMessage:
+    """geometry_msgs/TwistWithCovarianceStamped.
+
+    Raises:
+        CdrError: too short or malformed.
+    """
+    endian, stamp, start, end = _begin(cdr)
+    v = np.array(_doubles(cdr, endian, _align(end + 1, 8), 42))
+    return TwistCovarianceMessage(stamp, _text(cdr, start, end), v[:3], v[3:6], v[6:])
+
+
+def encode_twist_covariance(message: TwistCovarianceMessage) -> bytes:
+    """CDR bytes of a geometry_msgs/TwistWithCovarianceStamped."""
+    return _stamped(message, message.velocity, message.angular_velocity, message.covariance)
+
+
+def decode_fix(cdr: bytes) -> FixMessage:
+    """sensor_msgs/NavSatFix.
+
+    Raises:
+        CdrError: too short or malformed.
+    """
+    endian, stamp, start, end = _begin(cdr)
+    at = _align(_align(end + 2, 2) + 2, 8)
+    v = np.array(_doubles(cdr, endian, at, 12))
+    if at + 97 > len(cdr):
+        raise CdrError(f"NavSatFix ends after {len(cdr)} bytes")
+    (status,) = struct.unpack_from("b", cdr, end + 1)
+    return FixMessage(stamp, _text(cdr, start, end), status, v[:3], v[3:], cdr[at + 96])
+
+
+def encode_fix(message: FixMessage) -> bytes:
+    """CDR bytes of a sensor_msgs/NavSatFix."""
+    out = _head(message.stamp_ns, message.frame_id)
+    out += struct.pack("b", message.status)
+    _pad(out, 2)
+    out += struct.pack("<H", _GPS)
+    _pad(out, 8)
+    out += np.asarray(message.place, dtype="<f8").tobytes()
+    out += np.asarray(message.covariance, dtype="<f8").tobytes()
+    out.append(message.covariance_type)
+    return bytes(out)
+
+
+def _stamped(
+    message: ImuMessage | PoseMessage | PoseCovarianceMessage | TwistCovarianceMessage, *parts: np.ndarray
+) -> bytes:
     out = _head(message.stamp_ns, message.frame_id)
     _pad(out, 8)
-    out += np.asarray(message.position, dtype="<f8").tobytes()
-    return bytes(out + np.asarray(message.quaternion, dtype="<f8").tobytes())
+    for part in parts:
+        out += np.asarray(part, dtype="<f8").tobytes()
+    return bytes(out)
 
 
 def encode_clock(stamp_ns: int) -> bytes:

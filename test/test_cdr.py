@@ -50,6 +50,21 @@ MESSAGES: dict[str, tuple[st.SearchStrategy[Any], Callable[[Any], bytes], Callab
         cdr.encode_pose,
         cdr.decode_pose,
     ),
+    cdr.POSE_COVARIANCE: (
+        st.builds(cdr.PoseCovarianceMessage, stamps, names, *map(arrays, (3, 4, 36))),
+        cdr.encode_pose_covariance,
+        cdr.decode_pose_covariance,
+    ),
+    cdr.TWIST_COVARIANCE: (
+        st.builds(cdr.TwistCovarianceMessage, stamps, names, *map(arrays, (3, 3, 36))),
+        cdr.encode_twist_covariance,
+        cdr.decode_twist_covariance,
+    ),
+    cdr.FIX: (
+        st.builds(cdr.FixMessage, stamps, names, st.integers(-1, 2), *map(arrays, (3, 9)), st.integers(0, 3)),
+        cdr.encode_fix,
+        cdr.decode_fix,
+    ),
 }
 KINDS = list(MESSAGES)
 
@@ -158,4 +173,7 @@ EXAMPLES = {
         STAMP, "map", "base_link", *(np.arange(n) / 7.0 for n in (3, 4, 36, 3, 3, 36))
     ),
     cdr.POSE: cdr.PoseMessage(STAMP, "map", np.arange(3) / 7.0, np.arange(4) / 7.0),
+    cdr.POSE_COVARIANCE: cdr.PoseCovarianceMessage(STAMP, "map", *(np.arange(n) / 7.0 for n in (3, 4, 36))),
+    cdr.TWIST_COVARIANCE: cdr.TwistCovarianceMessage(STAMP, "car", *(np.arange(n) / 7.0 for n in (3, 3, 36))),
+    cdr.FIX: cdr.FixMessage(STAMP, "gps", -1, np.arange(3) / 7.0, np.arange(9) / 7.0, 2),
 }
