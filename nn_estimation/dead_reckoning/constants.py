@@ -54,3 +54,6 @@ class Constants(NamedTuple):
     gap_accel: float = 2.0  # [m/s^2] that it may accelerate
 
     gyro_delay: float = 0.0  # [s] by which the gyro's samples are older than their stamps
+
+    speed_scale: float = 1.0  # true forward speed by that of the wheels
+    wheel_speed: float = 0.01  # [m^2/s^2] variance of a wheel speed that comes without one

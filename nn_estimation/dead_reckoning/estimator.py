@@ -12,7 +12,8 @@ from nn_estimation.dead_reckoning import filter as kernel
 from nn_estimation.dead_reckoning import vehicle
 from nn_estimation.dead_reckoning.constants import Constants
 from nn_estimation.dead_reckoning.learned_covariance import LearnedCovariance
-from nn_estimation.filters import quaternion
+from nn_estimation.dead_reckoning.output import covariances
+from nn_estimation.filters import quaternion, rotate_right
 
 EARTH_RATE = 7.292115e-5  # [rad/s]
 GIVE_UP = 10.0  # [s] of silence after which a pose is no longer worth keeping
@@ -53,6 +54,7 @@ class Estimate:
     angular_velocity: np.ndarray  # (3,) [rad/s], IMU frame
     covariance: np.ndarray  # (6, 6) position and rotation about the world axes [m^2, rad^2]
     velocity_covariance: np.ndarray  # (3, 3) world
+    twist_covariance: np.ndarray  # (6, 6) velocity and angular velocity, IMU frame
 
     @property
     def quaternion(self) -> np.ndarray:
@@ -84,7 +86,15 @@ class DeadReckoning:
         self._variance = np.array([self.constants.lateral, self.constants.vertical])
         self.state: State | None = None
         self.counts = dict.fromkeys(("sample", "invalid", "repeated or backward", "gap", "standstill"), 0)
-        self._gyro = np.zeros(3)
+        self.nis = math.nan  # of the last sample, see `vehicle.step`
+        self._gyro, self._dt = np.zeros(3), math.inf
+
+    @property
+    def expected(self) -> tuple[np.ndarray, np.ndarray]:
+        """Mean (2,) [m/s] and variance (2,) [m^2/s^2] of the pseudo-measurement now."""
+        if self.network is not None:
+            return self.network.mean, self.network.variance
+        return self._mean, self._variance
 
     def reset(self) -> None:
         """Forget the pose; the counts stay."""
@@ -136,17 +146,15 @@ class DeadReckoning:
             self.counts["gap"] += 1
             self.reset()
             return None
-        mean, variance = self._mean, self._variance
         if self.network is not None:
             self.network.update(gyro, accel, dt)
-            mean, variance = self.network.mean, self.network.variance
-        model = self.earth, mean, variance, self.constants
-        nis = vehicle.step(*(*state.arrays(), gyro, accel, dt, *model))
+        model = self.earth, *self.expected, self.constants
+        self.nis = nis = vehicle.step(*(*state.arrays(), gyro, accel, dt, *model))
         state.stamp = stamp
         self.counts["sample"] += 1
         self.counts["standstill"] += nis == -1.0
         self.counts["gap"] += nis == -2.0
-        self._gyro = gyro
+        self._gyro, self._dt = gyro, dt
         return self.estimate()
 
     def estimate(self) -> Estimate | None:
@@ -155,16 +163,14 @@ class DeadReckoning:
         if s is None:
             return None
         turn = self._gyro - s.gyro_bias
-        A = np.eye(9)
-        A[3:6, :3], A[6:9, :3] = -skew(s.v), -skew(s.p)
-        P = A @ s.P[:9, :9] @ A.T
-        order = np.r_[6:9, 0:3]
-        R = s.R
+        R = s.R.copy()
         if self.constants.gyro_delay:
-            R = R @ Rotation.from_rotvec(turn * self.constants.gyro_delay).as_matrix()
-        return Estimate(
-            s.stamp, s.p.copy(), R.copy(), s.v.copy(), turn, P[np.ix_(order, order)], P[3:6, 3:6]
-        )  # fmt: skip
+            E, T = np.empty((3, 3)), np.empty((3, 3))
+            rotate_right(R, turn * self.constants.gyro_delay, E, T)
+        pose, twist, velocity = np.empty((6, 6)), np.empty((6, 6)), np.empty((3, 3))
+        noise = self.constants.gyro / self._dt
+        covariances(R, s.v, s.p, s.P, noise, pose, twist, velocity)
+        return Estimate(s.stamp, s.p.copy(), R, s.v.copy(), turn, pose, velocity, twist)
 
 
 @dataclass(frozen=True, slots=True)
