@@ -11,7 +11,7 @@ from pathlib import Path
 
 from nn_estimation import __version__
 
-TASKS = ("uwb",)  # each a wing with a module `commands`
+TASKS = ("uwb", "dead_reckoning")  # each a wing with a module `commands`
 SETS = ("lias", "hanyang", "starloc", "util", "kitti", "euroc", "comma")
 BENCHES = ("inference", "uwb", "dead_reckoning")
 USED_WRONGLY = 2

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -41,9 +42,12 @@ class Tuned:
     evaluations: int
 
 
-def drift(drive: Drive, constants: Constants, lengths: tuple[int, ...] = SEGMENTS) -> SegmentErrors:
+def drift(
+    drive: Drive, constants: Constants, lengths: tuple[int, ...] = SEGMENTS, network: Any = None
+) -> SegmentErrors:
     """Segment errors of the filter from the true start of a drive without gaps, at 10 Hz."""
-    found = track(constants, drive.stamp, drive.gyro, drive.accel, drive.start(constants), drive.latitude)
+    start = drive.start(constants)
+    found = track(constants, drive.stamp, drive.gyro, drive.accel, start, drive.latitude, network=network)
     rows = frames(drive)
     return segment_errors(
         drive.R[rows], drive.position[rows], found.R[rows], found.position[rows], lengths=lengths
@@ -115,6 +119,7 @@ def tune(
     *,
     evaluations: int = 600,
     seed: int = 1,
+    caution: float = 0.0,
     say: Callable[[str], None] = lambda _: None,
 ) -> Tuned:
     """Search around `start`.
@@ -124,6 +129,7 @@ def tune(
         start: calibrated constants.
         evaluations: of the objective.
         seed: of the search.
+        caution: [%] that a unit of squared distance from `start` must gain.
         say: is told how it goes, one line.
     """
     import cma
@@ -132,20 +138,20 @@ def tune(
     search = cma.CMAEvolutionStrategy(
         np.zeros(len(LOGARITHMIC) + len(LINEAR)), 1.0, {"seed": seed, "verbose": -9, "maxfevals": evaluations}
     )
-    best, best_value, used = start, before, 1
+    best, best_value, used = np.zeros(len(LOGARITHMIC) + len(LINEAR)), before, 1
     while not search.stop():
         candidates = search.ask()
-        values = [objective(at(start, x)) for x in candidates]
+        values = [objective(at(start, x)) + caution * float(x @ x) for x in candidates]
         used += len(values)
         search.tell(candidates, values)
         if min(values) < best_value:
-            best_value = min(values)
-            best = at(start, candidates[int(np.argmin(values))])
+            best_value, best = min(values), candidates[int(np.argmin(values))]
         say(f"{used} filters tried: {before:.3f} -> {best_value:.3f} %")
-    mean = at(start, search.result.xfavorite)
-    if (value := objective(mean)) < best_value:
-        best, best_value = mean, value
-    return Tuned(best, best_value, before, used)
+    mean = search.result.xfavorite
+    if objective(at(start, mean)) + caution * float(mean @ mean) < best_value:
+        best = mean
+    found = at(start, best)
+    return Tuned(found, objective(found), before, used)
 
 
 def at(start: Constants, x: np.ndarray) -> Constants:
