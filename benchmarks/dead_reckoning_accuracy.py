@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,17 @@ import numpy as np
 from nn_estimation.dead_reckoning.calibration import calibrate
 from nn_estimation.dead_reckoning.constants import Constants
 from nn_estimation.dead_reckoning.drive import Drive, read_drive
-from nn_estimation.dead_reckoning.tuning import Objective, drift, pooled, tune
+from nn_estimation.dead_reckoning.features import FeatureBank
+from nn_estimation.dead_reckoning.network import SlipNetwork
+from nn_estimation.dead_reckoning.through_filter import held_out_errors, learn, see
+from nn_estimation.dead_reckoning.training import (
+    DeadReckoningTrainConfig,
+    Recordings,
+    first_network,
+    fit_constants,
+)
+from nn_estimation.dead_reckoning.tuning import drift, pooled
+from nn_estimation.metrics import SEGMENTS, SegmentErrors
 
 SCORED = {
     "01": "2011_10_03_drive_0042_extract",
@@ -36,43 +47,64 @@ PUBLISHED = {  # t_rel [%] of 01, 04, 08, 09
 }
 
 
-def rows(bags: Path, evaluations: int, seeds: int) -> Iterator[tuple[str, Constants, bool]]:
-    """(name, constants, whether the Earth's rate is taken off) of each step."""
+Errors = Callable[[Sequence[Drive]], list[SegmentErrors]]
+
+
+def rows(bags: Path, seeds: int, config: DeadReckoningTrainConfig) -> Iterator[tuple[str, Errors]]:
+    """(name, segment errors of some stretches) of each step."""
     training = [
-        read_drive(path).without_gaps()
+        read_drive(path)
         for path in sorted(bags.iterdir())
         if path.name not in SCORED.values() and not path.name.startswith(NO_MOTION)
     ]
+    part = Recordings(training, config).all
     plain = Constants()
-    yield "constant (1, 10)", plain, False
-    calibrated = calibrate([drive for drives in training for drive in drives])
-    yield "+ gyro delay", plain._replace(gyro_delay=calibrated.gyro_delay), False
-    yield "+ Earth rate", plain._replace(gyro_delay=calibrated.gyro_delay), True
-    yield "+ slip, mount and lever arm by least squares", calibrated, True
-    objective = Objective(training)
-    for seed in range(1, seeds + 1):
+    yield "constant (1, 10)", partial(of_constants, plain, earth=False)
+    calibrated = calibrate([drive for drives in part.full for drive in drives])
+    delayed = plain._replace(gyro_delay=calibrated.gyro_delay)
+    yield "+ gyro delay", partial(of_constants, delayed, earth=False)
+    yield "+ Earth rate", partial(of_constants, delayed)
+    yield "+ slip, mount and lever arm by least squares", partial(of_constants, calibrated)
+    for seed in range(seeds):
+        seeded = replace(config, training=replace(config.training, seed=seed))
         begin = time.monotonic()
-        tuned = tune(objective, calibrated, evaluations=evaluations, seed=seed)
-        took = time.monotonic() - begin
-        print(
-            f"seed {seed}: {tuned.before:.3f} -> {tuned.objective:.3f} % on the training drives, {took:.0f} s"
+        _, tuned = fit_constants(part, seeded, print)
+        print(f"seed {seed}: {time.monotonic() - begin:.0f} s, {tuned}", flush=True)
+        yield f"+ 21 constants by CMA-ES, seed {seed}", partial(of_constants, tuned)
+        begin = time.monotonic()
+        module = first_network(part, tuned, seeded)
+        valid = part.valid_range(tuned, seeded.features)
+        seen = part.seen(valid, tuned, seeded.features)
+        constants = learn(module, seen, tuned, seeded.training, seeded.chunk)
+        print(f"seed {seed}: network {time.monotonic() - begin:.0f} s", flush=True)
+        bank = FeatureBank(seeded.features)
+        yield (
+            f"+ network through the filter, seed {seed}",
+            partial(of_network, module, constants, bank, valid),
         )
-        print(f"  {tuned.constants}", flush=True)
-        yield f"+ 21 constants by CMA-ES, seed {seed}", tuned.constants, True
 
 
-def score(drive: Drive, constants: Constants, earth: bool) -> tuple[float, float]:
-    """t_rel [%] and r_rel [deg/km], from the true state after each gap."""
-    parts = [part if earth else replace(part, latitude=None) for part in drive.without_gaps()]
-    errors = pooled([drift(part, constants) for part in parts])
-    return errors.t_rel_percent, errors.r_rel_deg_per_km
+def of_constants(constants: Constants, stretches: Sequence[Drive], earth: bool = True) -> list[SegmentErrors]:
+    """Of the filter without a network."""
+    return [drift(part if earth else replace(part, latitude=None), constants) for part in stretches]
+
+
+def of_network(
+    module: SlipNetwork,
+    constants: Constants,
+    bank: FeatureBank,
+    valid: tuple[tuple[float, float], ...],
+    stretches: Sequence[Drive],
+) -> list[SegmentErrors]:
+    """Of the filter with a network."""
+    seen = [see(part, part, bank, constants.longest_step, np.array(valid)) for part in stretches]
+    return held_out_errors(module, [seen], constants, SEGMENTS)
 
 
 def main() -> None:
     """Print the table, and write it."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("bags", type=Path, help="folder of the imported KITTI bags")
-    parser.add_argument("--evaluations", type=int, default=500, help="of the objective, a seed")
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--out", type=Path, help="Markdown file to write")
     arguments = parser.parse_args()
@@ -85,15 +117,15 @@ def main() -> None:
         cells = [*(f"{value:.2f}" for value in published), f"{np.mean(published):.2f}"]
         table.append(f"| {name} | {' | '.join(cells)} |" + " |" * (len(SCORED) + 1))
     print("\n".join(table), flush=True)
-    for name, constants, earth in rows(arguments.bags, arguments.evaluations, arguments.seeds):
-        found = [score(drive, constants, earth) for drive in drives.values()]
-        t_rel, r_rel = zip(*found, strict=True)
+    for name, errors in rows(arguments.bags, arguments.seeds, DeadReckoningTrainConfig()):
+        found = [pooled(errors(drive.without_gaps())) for drive in drives.values()]
+        t_rel = [errors.t_rel_percent for errors in found]
+        r_rel = [errors.r_rel_deg_per_km for errors in found]
         cells = [f"{value:.2f}" for values in (t_rel, r_rel) for value in (*values, np.mean(values))]
         table.append(f"| {name} | {' | '.join(cells)} |")
         print(table[-1], flush=True)
     if arguments.out:
-        text = f"python benchmarks/dead_reckoning_accuracy.py BAGS --evaluations {arguments.evaluations}"
-        text += f" --seeds {arguments.seeds}"
+        text = f"python benchmarks/dead_reckoning_accuracy.py BAGS --seeds {arguments.seeds}"
         arguments.out.write_text(f"# Dead reckoning on KITTI\n\n    {text}\n\n" + "\n".join(table) + "\n")
 
 

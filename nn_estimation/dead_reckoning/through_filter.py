@@ -147,11 +147,14 @@ def learn(
 
 
 def held_out_errors(
-    network: SlipNetwork, stretches: Sequence[Sequence[Seen]], constants: Constants
+    network: SlipNetwork,
+    stretches: Sequence[Sequence[Seen]],
+    constants: Constants,
+    lengths: tuple[int, ...] = LENGTHS,
 ) -> list[SegmentErrors]:
     """Segment errors of the compiled filter with a network, of each stretch."""
     module = FilterModule(network, constants)
-    return [drift(seen.drive, constants, LENGTHS, _Said(module, seen)) for part in stretches for seen in part]
+    return [drift(seen.drive, constants, lengths, _Said(module, seen)) for part in stretches for seen in part]
 
 
 class _Said:
