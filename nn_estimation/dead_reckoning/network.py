@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
+import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
 VARIANCE_REACH = 3.0  # e-folds the variance may leave the constant one by: a factor of 20
@@ -35,15 +35,13 @@ class SlipNetwork(nn.Module):
     scale: Tensor
     reach: Tensor
 
-    def __init__(
-        self, centre: Sequence[float], scale: Sequence[float], variance: Sequence[float], hidden: int = 16
-    ) -> None:
+    def __init__(self, centre: ArrayLike, scale: ArrayLike, variance: ArrayLike, hidden: int = 16) -> None:
         super().__init__()
-        self.register_buffer("centre", torch.tensor(centre, dtype=torch.float32))
-        self.register_buffer("scale", torch.tensor(scale, dtype=torch.float32))
+        self.register_buffer("centre", torch.tensor(np.asarray(centre), dtype=torch.float32))
+        self.register_buffer("scale", torch.tensor(np.asarray(scale), dtype=torch.float32))
         self.register_buffer("reach", torch.tensor([MEAN_REACH] * 2 + [VARIANCE_REACH] * 2))
-        self.log_variance = nn.Parameter(torch.tensor(variance, dtype=torch.float32).log())
-        self.first = nn.Linear(len(centre), hidden)
+        self.log_variance = nn.Parameter(torch.tensor(np.asarray(variance), dtype=torch.float32).log())
+        self.first = nn.Linear(len(self.centre), hidden)
         self.last = nn.Linear(hidden, 4)
         nn.init.zeros_(self.last.weight)
         nn.init.zeros_(self.last.bias)

@@ -16,6 +16,7 @@ os.environ["ROS_DOMAIN_ID"] = str(1 + os.getpid() % 100)
 os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
 
 TIMEOUT = 40.0  # [s] generous: machines are slow when they are busy
+MATCHING = 0.5  # [s] for the far end of a topic, which learns of this one a little later
 
 
 class Process:
@@ -126,6 +127,7 @@ class Probe:
         if topic not in self._outputs:
             self._outputs[topic] = self.node.create_publisher(msgtype, topic, QoSProfile(depth=1000))
             until(self._outputs[topic].get_subscription_count)
+            time.sleep(MATCHING)
         for message in messages:
             self._outputs[topic].publish(message)
 

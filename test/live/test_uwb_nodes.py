@@ -47,6 +47,8 @@ class Robot:
     def __init__(self, probe: Any, anchors: Path, prefix: str = "") -> None:
         self.probe, self.layout, self.prefix = probe, Layout.from_yaml(anchors), prefix
         self.stamp = 1000.0
+        for tag in TAGS:  # both before the first message: one that waits for the other is late
+            probe.publish(Range, f"{prefix}/{tag}/uwb/range")
 
     def send(self, epochs: int, only: tuple[str, ...] | None = None, period: float = 0.02) -> None:
         for _ in range(epochs):
