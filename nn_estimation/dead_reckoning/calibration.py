@@ -1,4 +1,4 @@
-"""What the truth says directly, by least squares: how late the gyro is, how the tyres slip, how the IMU sits."""
+"""What the truth says directly: how late the gyro is, how the tyres slip, how the IMU sits, how quiet a stop is."""
 
 from __future__ import annotations
 
@@ -11,11 +11,14 @@ from scipy.spatial.transform import Rotation
 from nn_estimation.dead_reckoning.constants import Constants
 from nn_estimation.dead_reckoning.drive import Drive
 from nn_estimation.dead_reckoning.estimator import earth_rate
-from nn_estimation.dead_reckoning.vehicle import SMOOTHING
+from nn_estimation.dead_reckoning.vehicle import SMOOTHING, spreads
 
 WINDOW = 15.0  # [s] over which the gyro's rotation is compared with the true one
 MIN_SPEED = 2.0  # [m/s] from which on a vehicle says how it slips
 ROBUST = 3.0  # standard deviations beyond which an equation is left out
+STANDS, MOVES = 0.05, 0.3  # [m/s] true speed below and above which a vehicle does
+SETTLED = 1.0  # [s] of standing after which the spreads are those of a stop
+SHORTEST_STOPS = 10.0  # [s] in all, below which standstill is not detected
 
 
 class CalibrationError(ValueError):
@@ -63,6 +66,32 @@ def gyro_delay(drives: Sequence[Drive]) -> float:
         raise CalibrationError(f"{len(errors)} windows of {WINDOW:.0f} s with truth: the delay needs 10")
     columns = np.column_stack([changes, np.ones(len(changes))])
     return float(_solve(columns, np.array(errors))[0])
+
+
+def standstill(drives: Sequence[Drive], start: Constants) -> dict[str, float]:
+    """Spreads of gyro and accelerometer below which the vehicle stands; 0, which is never, where that is not clear.
+
+    Twice those of nine in ten samples of a stop, as long as a hundred times fewer of the samples in motion are below.
+    """
+    stopped, moving = [np.empty((0, 2))], [np.empty((0, 2))]
+    seconds = 0.0
+    for drive in drives:
+        found = spreads(drive.stamp, drive.gyro, drive.accel, start)
+        speed = np.linalg.norm(drive.velocity, axis=1)
+        period = float(np.median(np.diff(drive.stamp)))
+        long = max(1, round(SETTLED / period))
+        stands = drive.scored & (_smoothed((speed >= STANDS).astype(float), long) < 0.5 / long)
+        stands[:long] = False
+        seconds += stands.sum() * period
+        stopped.append(found[stands])
+        moving.append(found[drive.scored & (speed > MOVES)])
+    if seconds < SHORTEST_STOPS:
+        return {"quiet_gyro": 0.0, "quiet_accel": 0.0}
+    still, driving = np.concatenate(stopped), np.concatenate(moving)
+    limits = 2.0 * np.quantile(still, 0.9, axis=0)
+    if (driving < limits).all(axis=1).mean() > 0.01:
+        return {"quiet_gyro": 0.0, "quiet_accel": 0.0}
+    return {"quiet_gyro": float(limits[0]), "quiet_accel": float(limits[1])}
 
 
 def _slip(drives: Sequence[Drive]) -> dict[str, float]:

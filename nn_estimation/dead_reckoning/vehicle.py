@@ -158,6 +158,19 @@ def remember(memory, gyro, accel, accel_bias, C, dt, c):  # type: ignore[no-unty
 
 
 @njit(cache=True)
+def spreads(stamp, gyro, accel, c):  # type: ignore[no-untyped-def]
+    """Spread of gyro [rad^2/s^2] and accelerometer [m^2/s^4] that `remember` sees at each of N samples: (N, 2)."""
+    out = np.zeros((stamp.shape[0], 2))
+    memory, level, none = np.zeros(MEMORY), np.eye(3), np.zeros(3)
+    memory[GYRO_MEAN : GYRO_MEAN + 3] = gyro[0]
+    memory[ACCEL_MEAN : ACCEL_MEAN + 3] = accel[0]
+    for i in range(1, stamp.shape[0]):
+        remember(memory, gyro[i], accel[i], none, level, stamp[i] - stamp[i - 1], c)
+        out[i, 0], out[i, 1] = memory[GYRO_SPREAD], memory[ACCEL_SPREAD]
+    return out
+
+
+@njit(cache=True)
 def step(  # type: ignore[no-untyped-def]
     R, v, p, gyro_bias, accel_bias, C, lever, P, memory, gyro, accel, dt, earth, mean, variance, c
 ):

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from nn_estimation.dead_reckoning.calibration import CalibrationError, calibrate
+from nn_estimation.dead_reckoning.calibration import CalibrationError, calibrate, standstill
 from nn_estimation.dead_reckoning.constants import Constants
 from nn_estimation.dead_reckoning.drive import Drive
+from nn_estimation.dead_reckoning.estimator import track
 from nn_estimation.dead_reckoning.filter import GRAVITY
 from nn_estimation.dead_reckoning.tuning import LINEAR, LOGARITHMIC, Objective, at, tune
 
@@ -74,6 +75,40 @@ def test_calibrating_makes_the_drift_smaller_and_tuning_no_larger() -> None:
 def test_a_search_begins_at_its_start() -> None:
     start = Constants(slip=-0.05, lever_x=0.1)
     assert at(start, np.zeros(len(LOGARITHMIC) + len(LINEAR))) == start
+
+
+def with_a_stop(engine: float, road: float) -> Drive:
+    """A drive that begins with half a minute of standing; noise densities in times those of the IMU."""
+    drive = car(4, minutes=2.0)
+    rng = np.random.default_rng(5)
+    noise = rng.normal(0, 1, (2, len(drive.stamp), 3)) * np.array([1e-3, 1e-2])[:, None, None]
+    stop = 3000
+    drive.velocity[:stop] = 0.0
+    drive.gyro[:stop], drive.accel[:stop] = 0.0, (0.0, 0.0, GRAVITY)
+    scale = np.where(np.arange(len(drive.stamp)) < stop, engine, road)[:, None]
+    drive.gyro[:] += scale * noise[0]
+    drive.accel[:] += scale * noise[1]
+    return drive
+
+
+def test_a_stop_is_told_from_driving_by_how_quiet_it_is() -> None:
+    drive = with_a_stop(engine=1.0, road=20.0)
+    constants = Constants(**standstill([drive], Constants()))
+    found = track(constants, drive.stamp, drive.gyro, drive.accel, drive.start(constants))
+    stands = found.nis == -1.0
+    assert stands[200:3000].mean() > 0.9
+    assert not stands[3100:].any()
+
+
+def test_a_ride_as_smooth_as_a_stop_leaves_standstill_off() -> None:
+    assert standstill([with_a_stop(engine=5.0, road=1.0)], Constants()) == {
+        "quiet_gyro": 0.0,
+        "quiet_accel": 0.0,
+    }
+
+
+def test_drives_without_stops_leave_standstill_off() -> None:
+    assert standstill([car(0)], Constants()) == {"quiet_gyro": 0.0, "quiet_accel": 0.0}
 
 
 def test_too_little_driving_is_refused() -> None:
