@@ -67,6 +67,18 @@ class Recording:
             message = cdr.ImuMessage(ns, "imu_link", w, a, quaternion, none, unknown, unknown)
             self.events.append((nanoseconds(arrival), 1, topic, cdr.IMU, cdr.encode_imu(message)))
 
+    def add_speed(self, topic: str, stamps: np.ndarray, speed: np.ndarray) -> None:
+        """Forward speed (N,) [m/s] of base_link by the wheels, its variance unknown."""
+        covariance = np.zeros(36)
+        covariance[7::7] = UNKNOWN
+        for stamp, value in zip(stamps, speed, strict=True):
+            ns = nanoseconds(stamp)
+            message = cdr.TwistCovarianceMessage(
+                ns, "base_link", np.array([value, 0.0, 0.0]), np.zeros(3), covariance
+            )
+            data = cdr.encode_twist_covariance(message)
+            self.events.append((ns, 2, topic, cdr.TWIST_COVARIANCE, data))
+
     def add_truth(
         self,
         stamps: np.ndarray,
@@ -191,6 +203,8 @@ def read_arrays(path: Path, columns: Mapping[str, int], *, same_length: bool) ->
     for name, number in columns.items():
         count = rows if same_length else len(data[name])
         wanted = (count,) if number == 1 else (count, number)
+        if data[name].shape == (count, 1):
+            data[name] = data[name].reshape(wanted)
         if data[name].shape != wanted or not np.isfinite(data[name]).all() or not count:
             raise DatasetError(f"{path}: {name} is not {wanted} finite numbers")
     return data

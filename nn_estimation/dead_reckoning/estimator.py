@@ -79,15 +79,19 @@ class DeadReckoning:
         latitude: float | None = None,
         network: LearnedCovariance | None = None,
     ) -> None:
-        self.constants = constants or Constants()
         self.earth = earth_rate(latitude)
-        self.network = network
-        self._mean = np.zeros(2)
-        self._variance = np.array([self.constants.lateral, self.constants.vertical])
+        self.use(constants or Constants(), network)
         self.state: State | None = None
         self.counts = dict.fromkeys(("sample", "invalid", "repeated or backward", "gap", "standstill"), 0)
         self.nis = math.nan  # of the last sample, see `vehicle.step`
         self._gyro, self._dt = np.zeros(3), math.inf
+
+    def use(self, constants: Constants, network: LearnedCovariance | None) -> None:
+        """Change to other constants and another network, or none, under way."""
+        self.constants, self.network = constants, network
+        self._mean, self._variance = np.zeros(2), np.array([constants.lateral, constants.vertical])
+        if network is not None:
+            network.reset()
 
     @property
     def expected(self) -> tuple[np.ndarray, np.ndarray]:

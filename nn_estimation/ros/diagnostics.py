@@ -87,12 +87,13 @@ def _text(value: object) -> str:
 
 
 class Latency:
-    """Own processing time: percentiles a range over the last `RECENT` seconds, and the share of time spent.
+    """Own processing time: percentiles an item over the last `RECENT` seconds, and the share of time spent.
 
     What the middleware takes to publish counts in the share, not in the percentiles.
 
     Args:
-        budget: [s] a range; the 99th percentile above it warns.
+        budget: [s] an item; the 99th percentile above it warns.
+        unit: what an item is, such as range or sample.
         sustained: [s] of overrun after which it is an error.
     """
 
@@ -100,52 +101,57 @@ class Latency:
     RECENT = 10.0  # [s]; of the newest 2048 calls, where there were more
 
     def __init__(
-        self, budget: float, sustained: float = 5.0, clock: Callable[[], float] = time.monotonic
+        self,
+        budget: float,
+        unit: str = "range",
+        sustained: float = 5.0,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self.unit = unit
         self.budget, self.sustained, self._clock = budget, sustained, clock
         self._times, self._stamps = np.zeros(2048), np.zeros(2048)
         self.reset()
 
     def reset(self) -> None:
         """Forget all measurements."""
-        self.ranges, self._calls, self._busy, self._publishing = 0, 0, 0.0, 0.0
-        self._window, self._window_ranges = self._clock(), 0
+        self.items, self._calls, self._busy, self._publishing = 0, 0, 0.0, 0.0
+        self._window, self._window_items = self._clock(), 0
         self._over_since: float | None = None
 
-    def add(self, seconds: float, ranges: int, publishing: float = 0.0) -> None:
-        """One call that took `seconds` for `ranges`, and `publishing` seconds after that to hand them on."""
+    def add(self, seconds: float, items: int, publishing: float = 0.0) -> None:
+        """One call that took `seconds` for `items`, and `publishing` seconds after that to hand them on."""
         self._busy += seconds + publishing
         self._publishing += publishing
-        if ranges:
+        if items:
             slot = self._calls % len(self._times)
-            self._times[slot], self._stamps[slot] = seconds / ranges, self._clock()
+            self._times[slot], self._stamps[slot] = seconds / items, self._clock()
             self._calls += 1
-            self.ranges += ranges
-            self._window_ranges += ranges
+            self.items += items
+            self._window_items += items
 
     def status(self) -> Status:
         """State since the last call."""
         now = self._clock()
         elapsed = max(now - self._window, 1e-9)
-        load, rate = self._busy / elapsed, self._window_ranges / elapsed
-        publishing = self._publishing / max(self._window_ranges, 1)
-        self._busy, self._publishing, self._window, self._window_ranges = 0.0, 0.0, now, 0
+        load, rate = self._busy / elapsed, self._window_items / elapsed
+        publishing = self._publishing / max(self._window_items, 1)
+        self._busy, self._publishing, self._window, self._window_items = 0.0, 0.0, now, 0
         filled = slice(min(self._calls, len(self._times)))
         used = self._times[filled][now - self._stamps[filled] <= self.RECENT]
         p50, p99 = np.quantile(used, (0.5, 0.99)) if len(used) else (0.0, 0.0)
         over = load > self.MAX_LOAD
         self._over_since = (self._over_since or now) if over else None
         values = {
-            "p50 [us/range]": float(p50 * 1e6),
-            "p99 [us/range]": float(p99 * 1e6),
-            "publishing [us/range]": float(publishing * 1e6),
+            f"p50 [us/{self.unit}]": float(p50 * 1e6),
+            f"p99 [us/{self.unit}]": float(p99 * 1e6),
+            f"publishing [us/{self.unit}]": float(publishing * 1e6),
             "load": float(load),
-            "rate [ranges/s]": float(rate),
+            f"rate [{self.unit}s/s]": float(rate),
         }
         if self._over_since is not None and now - self._over_since >= self.sustained:
             text = f"processing takes {load:.0%} of the time: lower the rate, or set use_network to false"
             return Status("latency", ERROR, text, values)
         if over or p99 > self.budget:
-            text = f"p99 is {p99 * 1e6:.0f} us a range at {load:.0%} load, budget {self.budget * 1e6:.0f} us"
+            text = f"p99 is {p99 * 1e6:.0f} us a {self.unit} at {load:.0%} load, budget {self.budget * 1e6:.0f} us"
             return Status("latency", WARN, text, values)
         return Status("latency", values=values)

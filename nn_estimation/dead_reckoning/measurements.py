@@ -1,0 +1,214 @@
+"""What others measure of the vehicle: pose, velocity and wheel speed, told to the filter behind a gate."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+from numba import njit
+from scipy.spatial.transform import Rotation
+
+from nn_estimation.dead_reckoning.constants import Constants
+from nn_estimation.dead_reckoning.estimator import State, skew
+from nn_estimation.dead_reckoning.filter import (
+    ACCEL_BIAS,
+    GYRO_BIAS,
+    LEVER,
+    MOUNT,
+    POSITION,
+    ROTATION,
+    SIZE,
+    VELOCITY,
+    gather,
+    retract,
+)
+from nn_estimation.dead_reckoning.vehicle import vehicle_velocity
+
+GATES = {1: 16.0, 3: 24.0}  # innovation squared by its variance, by degrees of freedom: one sound one in 10^4
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """Three values and their covariance (3, 3)."""
+
+    value: np.ndarray
+    covariance: np.ndarray
+
+
+@dataclass(frozen=True, slots=True)
+class Aid:
+    """What a source says of itself at a stamp; None where it does not."""
+
+    stamp: float  # [s]
+    position: Known | None = None  # [m], world
+    R_world_imu: np.ndarray | None = None  # (3, 3)
+    rotation_covariance: np.ndarray | None = None  # (3, 3) [rad^2] about the world axes
+    velocity: Known | None = None  # [m/s], IMU frame
+    world_velocity: Known | None = None  # [m/s], world
+    stated: bool = True  # whether the source gave the covariances itself
+    arm: np.ndarray = field(default_factory=lambda: np.zeros(3))  # [m] from the IMU to the source, IMU frame
+
+
+@dataclass(frozen=True, slots=True)
+class Speed:
+    """Forward speed by the wheels."""
+
+    stamp: float  # [s]
+    speed: float  # [m/s]
+    variance: float  # [m^2/s^2]; 0: that of the constants
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """N linearised values of one kind, decorrelated: innovation = H error + noise of variance 1."""
+
+    H: np.ndarray  # (N, 21)
+    innovation: np.ndarray  # (N,)
+    part: slice  # of the error that takes what is left unexplained
+    unexplained: np.ndarray  # (3,) innovation in the units and axes of that part
+
+
+@njit(cache=True)
+def fuse(R, v, p, gyro_bias, accel_bias, C, lever, P, H, innovation, gate):  # type: ignore[no-untyped-def]
+    """N measurements of variance 1 at once, unless they are too unlikely together.
+
+    Args:
+        R, v, p, gyro_bias, accel_bias, C, lever, P: state and covariance; changed.
+        H: (N, 21).
+        innovation: (N,).
+        gate: above which nothing is changed.
+
+    Returns:
+        Normalised innovation squared, N degrees of freedom.
+    """
+    trial = P.copy()
+    dx = np.zeros(SIZE)
+    total = 0.0
+    for n in range(innovation.shape[0]):
+        left = innovation[n]
+        for j in range(SIZE):
+            left -= H[n, j] * dx[j]
+        total += left * left / gather(trial, H[n], innovation[n], 1.0, dx)
+    if total <= gate:
+        P[:] = trial
+        retract(R, v, p, gyro_bias, accel_bias, C, lever, dx)
+    return total
+
+
+def rows(measured: Aid | Speed, state: State, gyro: np.ndarray, c: Constants) -> list[Rows]:
+    """The measurement linearised about the state of a sample at its stamp or just before.
+
+    Args:
+        measured: what was measured.
+        state: of the filter.
+        gyro: (3,) [rad/s] of that sample.
+        c: of the filter.
+    """
+    if isinstance(measured, Speed):
+        return [_speed(measured, state, gyro, c)]
+    ahead = measured.stamp - state.stamp
+    omega = gyro - state.gyro_bias
+    R = state.R @ Rotation.from_rotvec(omega * (c.gyro_delay + ahead)).as_matrix()
+    # The source turns with the IMU, and so do its position and velocity with the error of the rotation.
+    at = state.p + ahead * state.v + R @ measured.arm
+    moves = state.v + R @ np.cross(omega, measured.arm)
+    out = []
+    if measured.position is not None:
+        out.append(_whitened([(ROTATION, -skew(at)), (POSITION, np.eye(3))], measured.position, at, POSITION))
+    if measured.R_world_imu is not None and measured.rotation_covariance is not None:
+        off = Known(
+            Rotation.from_matrix(measured.R_world_imu @ R.T).as_rotvec(), measured.rotation_covariance
+        )
+        out.append(_whitened([(ROTATION, np.eye(3))], off, np.zeros(3), ROTATION))
+    if measured.world_velocity is not None:
+        H = [(ROTATION, -skew(moves)), (VELOCITY, np.eye(3))]
+        out.append(_whitened(H, measured.world_velocity, moves, VELOCITY))
+    if measured.velocity is not None:
+        out.append(_whitened([(VELOCITY, R.T)], measured.velocity, R.T @ moves, VELOCITY, R))
+    return out
+
+
+def _whitened(
+    derivatives: list[tuple[slice, np.ndarray]],
+    measured: Known,
+    predicted: np.ndarray,
+    part: slice,
+    turn: np.ndarray | None = None,
+) -> Rows:
+    H = np.zeros((3, SIZE))
+    for columns, values in derivatives:
+        H[:, columns] = values
+    innovation = measured.value - predicted
+    root = np.linalg.cholesky(measured.covariance)
+    unexplained = innovation if turn is None else turn @ innovation
+    return Rows(np.linalg.solve(root, H), np.linalg.solve(root, innovation), part, unexplained)
+
+
+def _speed(measured: Speed, state: State, gyro: np.ndarray, c: Constants) -> Rows:
+    out, jacobian = np.empty(4), np.empty((4, SIZE))
+    vehicle_velocity(state.R, state.v, state.gyro_bias, state.C, state.lever, gyro, jacobian, out)
+    std = math.sqrt(measured.variance or c.wheel_speed)
+    innovation = c.speed_scale * measured.speed - out[0]
+    forward = state.R @ state.C[:, 0]
+    return Rows(jacobian[:1] / std, np.array([innovation / std]), VELOCITY, forward * innovation)
+
+
+def take(
+    measured: Aid | Speed, state: State, gyro: np.ndarray, c: Constants, trusted: bool = False
+) -> tuple[float, Rows]:
+    """A measurement into a state, which is spoilt where it was too unlikely.
+
+    Args:
+        measured: what was measured.
+        state: of the filter, of the last sample up to its stamp; changed.
+        gyro: (3,) [rad/s] of that sample.
+        c: of the filter.
+        trusted: whether it is believed whatever it says: the covariance then grows first by what it cannot explain.
+
+    Returns:
+        Ratio of the worst innovation to its gate, above 1 where it was too unlikely, and that innovation.
+    """
+    groups = rows(measured, state, gyro, c)
+    if trusted:
+        for each in groups:
+            state.P[each.part, each.part] += np.outer(each.unexplained, each.unexplained)
+    R, v, p, gyro_bias, accel_bias, C, lever, P, _ = state.arrays()
+    worst, of = 0.0, groups[0]
+    for each in groups:
+        gate = GATES[len(each.innovation)]
+        limit = math.inf if trusted else gate
+        found = fuse(R, v, p, gyro_bias, accel_bias, C, lever, P, each.H, each.innovation, limit) / gate
+        if found > worst:
+            worst, of = found, each
+    return worst, of
+
+
+def place(
+    state: State,
+    rotation: np.ndarray | None = None,
+    position: np.ndarray | None = None,
+    velocity: np.ndarray | None = None,
+) -> None:
+    """Say how well the pose of a state is known, about the world axes; biases, mount and lever arm stay.
+
+    Args:
+        state: its rotation, position and velocity are set already.
+        rotation: (3, 3) [rad^2] covariance; None, like the others: as before.
+        position: (3, 3) [m^2].
+        velocity: (3, 3) [m^2/s^2].
+    """
+    motion = np.r_[ROTATION, VELOCITY, POSITION]
+    turned = np.eye(9)
+    turned[3:6, :3], turned[6:9, :3] = skew(state.v), skew(state.p)
+    back = np.linalg.inv(turned)
+    world = back @ state.P[np.ix_(motion, motion)] @ back.T
+    blocks = [world[i : i + 3, i : i + 3] for i in (0, 3, 6)]
+    given = (rotation, velocity, position)
+    world = np.zeros((9, 9))
+    for n, (old, new) in enumerate(zip(blocks, given, strict=True)):
+        world[3 * n : 3 * n + 3, 3 * n : 3 * n + 3] = old if new is None else new
+    kept = np.r_[GYRO_BIAS, ACCEL_BIAS, MOUNT, LEVER]
+    state.P[np.ix_(motion, motion)] = turned @ world @ turned.T
+    state.P[np.ix_(motion, kept)] = 0.0
+    state.P[np.ix_(kept, motion)] = 0.0

@@ -1,0 +1,78 @@
+"""The replay: a bag through the same stream and estimator as the node."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+from nn_estimation import cdr
+from nn_estimation.bags import BagError, BagReader, BagWriter
+from nn_estimation.dead_reckoning.estimator import Estimate
+from nn_estimation.dead_reckoning.stream import IMU_TOPIC, DeadReckoningStream
+
+OUTPUT_TOPIC = "odometry/dead_reckoning"
+
+
+def replay(
+    bag: BagReader, stream: DeadReckoningStream, aid_for: float = math.inf
+) -> Iterator[tuple[str, int, bytes, Estimate | None]]:
+    """(topic, bag's stamp [ns], CDR bytes, estimate where one is due) of every message of a bag.
+
+    Args:
+        bag: to be read.
+        stream: fed with it.
+        aid_for: [s] after the estimate's start that aiding is heard; its messages after that are read all the same.
+    """
+    begun = math.inf
+    for topic, stamp, data in bag.raw():
+        estimate = None
+        if topic in stream.topics and (topic == IMU_TOPIC or stamp * 1e-9 <= begun + aid_for):
+            estimate = stream.feed(topic, data)
+        if math.isinf(begun) and estimate is not None:
+            begun = stamp * 1e-9
+        yield topic, stamp, data, estimate
+
+
+def write_replay(
+    bag: BagReader, stream: DeadReckoningStream, out: str | Path, aid_for: float = math.inf
+) -> dict[str, int]:
+    """Write a bag with everything of `bag` and what the node would have published.
+
+    Returns:
+        Number of messages written by topic, of the new topics.
+
+    Raises:
+        BagError: `out` exists, `bag` has no IMU, or holds the estimate already.
+    """
+    has = ", ".join(sorted(bag.topics))
+    if IMU_TOPIC not in bag.topics:
+        raise BagError(f"{bag.path} has no {IMU_TOPIC}: give its own name with --remap; it has {has}")
+    if OUTPUT_TOPIC in bag.topics:
+        raise BagError(f"{bag.path} holds {OUTPUT_TOPIC} already: replay the bag it was made from")
+    written = 0
+    with BagWriter(out, custom_data=bag.custom_data) as writer:
+        for topic, stamp, data, estimate in replay(bag, stream, aid_for):
+            writer.write(topic, bag.topics[topic], stamp, data)
+            if estimate is not None:
+                writer.write(OUTPUT_TOPIC, cdr.ODOMETRY, stamp, encode_estimate(estimate))
+                written += 1
+    return {OUTPUT_TOPIC: written}
+
+
+def encode_estimate(estimate: Estimate, frame: str = "odom", child_frame: str = "imu_link") -> bytes:
+    """nav_msgs/Odometry; velocities in the child frame."""
+    velocity = estimate.R_world_imu.T @ estimate.velocity
+    return cdr.encode_odometry(
+        cdr.OdometryMessage(
+            round(estimate.stamp * 1e6) * 1000,
+            frame,
+            child_frame,
+            estimate.position,
+            estimate.quaternion,
+            estimate.covariance,
+            velocity,
+            estimate.angular_velocity,
+            estimate.twist_covariance,
+        )
+    )

@@ -1,0 +1,172 @@
+"""The start: where the vehicle is, how it stands and how fast it goes, put together from what there is."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+from nn_estimation.dead_reckoning.estimator import DeadReckoning, State
+from nn_estimation.dead_reckoning.measurements import Aid, Known, place
+
+LEVEL_WATCH = 0.5  # [s] time constant of the mean acceleration that says where up is
+LEVEL_ERROR = 0.03  # [rad] of it, in a vehicle that may be accelerating by .3 m/s^2
+MOVING = 2.0  # [m/s] from which on the course of a vehicle is its heading
+COURSE_ERROR = 0.05  # [rad] between the two: slip, and how the IMU is mounted
+BASELINE = 5.0  # [m] between two fixes that say the course where nothing else does
+TOGETHER = 0.5  # [s] between a fix and its velocity
+LATE = 1.0  # [s] that a start is carried on for at most
+WAITED = 5.0  # [s] between two fixes that say the course
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """A pose by parameters: level, at a place, heading and speed."""
+
+    position: tuple[float, float, float] = (0.0, 0.0, 0.0)  # [m], world
+    heading: float = 0.0  # [rad] of the x axis from east, counter-clockwise
+    speed: float = 0.0  # [m/s] along the x axis
+
+
+class Starter:
+    """Gathers a start for an estimator that has none.
+
+    Args:
+        estimator: to be started.
+        given: a start that holds wherever the vehicle is; None: wait for a pose.
+    """
+
+    def __init__(self, estimator: DeadReckoning, given: Start | None = None) -> None:
+        self.estimator = estimator
+        self._parameters = given
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget all that was gathered; a start by parameters holds again."""
+        self._given = self._parameters
+        self._up = np.zeros(3)
+        self._age = 0.0
+        self._gyro = np.zeros(3)
+        self._pending: Aid | None = None
+        self._velocity: tuple[float, Known] | None = None
+        self._first_fix: Aid | None = None
+        self.waits_for = "a start: set_pose, aiding, or the parameter start"
+
+    def update(self, stamp: float, gyro: np.ndarray, accel: np.ndarray, dt: float) -> bool:
+        """Take in a sample; True where it gives the start."""
+        self._up += min(dt / LEVEL_WATCH, 1.0) * (accel - self._up) if self._age else accel
+        self._age += dt
+        self._gyro = gyro
+        if self.estimator.state is not None:
+            return False
+        if self._pending is not None:
+            return self._begin(stamp, self._pending)
+        if self._given is not None and self._level:
+            g = self._given
+            R = Rotation.from_euler("z", g.heading) * self._levelled()
+            self._start(
+                stamp, np.array(g.position), R, R.apply([g.speed, 0.0, 0.0]), LEVEL_ERROR**2 * np.eye(3)
+            )
+            return True
+        return False
+
+    def pose(self, aid: Aid) -> None:
+        """A pose that somebody sets; a running estimate keeps its speed along the body."""
+        if self.estimator.state is None:
+            self._pending = aid
+        else:
+            self._jump(self.estimator.state, aid)
+
+    def aid(self, aid: Aid) -> None:
+        """What a source of aiding says, while there is no start."""
+        if aid.position is None:
+            if aid.world_velocity is not None:
+                self._velocity = aid.stamp, aid.world_velocity
+            return
+        if aid.R_world_imu is not None:
+            self._pending = aid
+        elif (complete := self._with_course(aid)) is not None:
+            self._pending = complete
+
+    @property
+    def _level(self) -> bool:
+        return self._age >= LEVEL_WATCH
+
+    def _levelled(self) -> Rotation:
+        """Roll and pitch by the mean acceleration, heading east."""
+        x, y, z = self._up
+        return Rotation.from_euler("ZYX", [0.0, math.atan2(-x, math.hypot(y, z)), math.atan2(y, z)])
+
+    def _with_course(self, fix: Aid) -> Aid | None:
+        """A fix with the heading that its course gives; None while it stands or nothing says its velocity."""
+        if not self._level or fix.position is None:
+            self.waits_for = "half a second of IMU samples"
+            return None
+        velocity = None
+        if self._velocity is not None and abs(fix.stamp - self._velocity[0]) < TOGETHER:
+            velocity = self._velocity[1]
+        elif (first := self._first_fix) is not None and 0.0 < fix.stamp - first.stamp < WAITED:
+            assert first.position is not None
+            moved = fix.position.value - first.position.value
+            passed = fix.stamp - first.stamp
+            if np.linalg.norm(moved) >= BASELINE:
+                both = (fix.position.covariance + first.position.covariance) / passed**2
+                velocity = Known(moved / passed, both + np.eye(3))
+        else:
+            self._first_fix = fix
+        if velocity is None or np.linalg.norm(velocity.value[:2]) < MOVING:
+            self.waits_for = f"motion above {MOVING:g} m/s, whose course gives the heading; or set_pose"
+            return None
+        R = Rotation.from_euler("z", math.atan2(velocity.value[1], velocity.value[0])) * self._levelled()
+        speed = float(np.linalg.norm(velocity.value[:2]))
+        across = float(velocity.covariance[:2, :2].trace()) / speed**2
+        unsure = np.diag([LEVEL_ERROR**2, LEVEL_ERROR**2, COURSE_ERROR**2 + across])
+        return Aid(fix.stamp, fix.position, R.as_matrix(), unsure, world_velocity=velocity, arm=fix.arm)
+
+    def _begin(self, stamp: float, aid: Aid) -> bool:
+        """Start at a sample with a pose that is not newer than it."""
+        if aid.stamp > stamp:
+            return False
+        assert aid.R_world_imu is not None and aid.position is not None
+        R = Rotation.from_matrix(aid.R_world_imu)
+        velocity, velocity_covariance = np.zeros(3), None
+        if aid.velocity is not None:
+            velocity = R.apply(aid.velocity.value)
+            velocity_covariance = R.as_matrix() @ aid.velocity.covariance @ R.as_matrix().T
+        elif aid.world_velocity is not None:
+            velocity, velocity_covariance = aid.world_velocity.value, aid.world_velocity.covariance
+        passed = min(stamp - aid.stamp, LATE)
+        position = aid.position.value - R.apply(aid.arm) + passed * velocity
+        R = R * Rotation.from_rotvec(passed * self._gyro)
+        if aid.stated:
+            self._start(
+                stamp,
+                position,
+                R,
+                velocity,
+                aid.rotation_covariance,
+                aid.position.covariance,
+                velocity_covariance,
+            )
+        else:
+            self._start(stamp, position, R, velocity)
+        return True
+
+    def _start(
+        self, stamp: float, position: np.ndarray, R: Rotation, velocity: np.ndarray, *known: np.ndarray | None
+    ) -> None:
+        self.estimator.start(stamp, position, R.as_matrix(), velocity, self._gyro)
+        state = self.estimator.state
+        assert state is not None
+        place(state, *known)
+        self._pending = self._velocity = self._first_fix = self._given = None
+
+    def _jump(self, state: State, aid: Aid) -> None:
+        """A running state to another pose."""
+        assert aid.R_world_imu is not None and aid.position is not None
+        body = state.R.T @ state.v
+        state.R[:] = aid.R_world_imu
+        state.v[:], state.p[:] = state.R @ body, aid.position.value - state.R @ aid.arm
+        place(state, aid.rotation_covariance, aid.position.covariance)

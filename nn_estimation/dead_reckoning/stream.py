@@ -1,0 +1,270 @@
+"""From the CDR bytes of topics to samples and measurements to estimates: the one path of the node and the replay."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+from nn_estimation import cdr
+from nn_estimation.dead_reckoning import sources
+from nn_estimation.dead_reckoning.aiding import Aided
+from nn_estimation.dead_reckoning.checks import SignalChecks
+from nn_estimation.dead_reckoning.estimator import GIVE_UP, DeadReckoning, Estimate, earth_rate
+from nn_estimation.dead_reckoning.measurements import Aid, Speed
+from nn_estimation.dead_reckoning.model import Setup
+from nn_estimation.dead_reckoning.starting import Start, Starter
+from nn_estimation.geodesy import LocalFrame
+
+IMU_TOPIC, SET_POSE_TOPIC, ODOMETRY_TOPIC = "imu/data_raw", "set_pose", "odometry"
+FIX_TOPIC, FIX_VELOCITY_TOPIC, WHEEL_TOPIC = "fix", "fix_velocity", "wheel/twist"
+AIDING = ("none", "odometry", "fix")
+MALFORMED, INVALID_STAMP, INVALID_SAMPLE, LATE, JUMP = (
+    "malformed message",
+    "invalid stamp",
+    "invalid sample",
+    "repeated or backward",
+    "jump back",
+)
+BACKWARD_JUMP = 1.0  # [s] from which on time has begun anew, as in a bag that loops
+OTHER_RATE = 1.5  # times the rate a network was trained at, from which on it is off
+
+
+@dataclass(frozen=True, slots=True)
+class StreamParams:
+    """What the stream listens to and how the IMU sits."""
+
+    aiding: str = "none"  # one of AIDING
+    wheel_speed: bool = False
+    start: Start | None = None  # by parameters; None: wait for a pose
+    latitude: float | None = None  # [rad]; None: that of the first fix, else the Earth's rate is left in
+    publish_rate: float = 0.0  # [Hz]; 0: every sample
+    mounting: tuple[float, float, float] = (0.0, 0.0, 0.0)  # [rad] roll, pitch, yaw of the IMU in the vehicle
+    antenna: tuple[float, float, float] = (0.0, 0.0, 0.0)  # [m] from the IMU, vehicle axes
+    rejoin_after: float = 5.0  # [s] after which a source that insists is believed again
+
+
+class DeadReckoningStream:
+    """Feeds an estimator from topics.
+
+    Args:
+        setup: constants and network.
+        params: of the stream.
+        clock: [s] steady, when messages arrive; None where they do not come live.
+
+    Attributes:
+        topics: topic -> message type that `feed` understands.
+        counts: messages that were not used, by reason.
+    """
+
+    def __init__(
+        self, setup: Setup, params: StreamParams = StreamParams(), clock: Callable[[], float] | None = None
+    ) -> None:
+        self.params, self.setup = params, setup
+        self._clock, self._arrived = clock, math.nan
+        self.estimator = DeadReckoning(
+            setup.constants, params.latitude if setup.earth else None, setup.network
+        )
+        self.aided = Aided(self.estimator, params.rejoin_after)
+        self.starter = Starter(self.estimator, params.start)
+        self.checks = SignalChecks()
+        self.counts: dict[str, int] = dict.fromkeys((MALFORMED, INVALID_STAMP, INVALID_SAMPLE, LATE, JUMP), 0)
+        self._recent: dict[str, int] = {}
+        self._mounting = (
+            Rotation.from_euler("xyz", params.mounting).as_matrix() if any(params.mounting) else None
+        )
+        self._antenna = np.array(params.antenna)
+        self._frame: LocalFrame | None = None
+        self._handlers: dict[str, tuple[str, Callable[[bytes], Estimate | None]]] = {
+            IMU_TOPIC: (cdr.IMU, self._imu),
+            SET_POSE_TOPIC: (cdr.POSE_COVARIANCE, self._set_pose),
+        }
+        if params.aiding == "odometry":
+            self._handlers[ODOMETRY_TOPIC] = cdr.ODOMETRY, self._odometry
+        if params.aiding == "fix":
+            self._handlers[FIX_TOPIC] = cdr.FIX, self._fix
+            self._handlers[FIX_VELOCITY_TOPIC] = cdr.TWIST_COVARIANCE, self._fix_velocity
+        if params.wheel_speed:
+            self._handlers[WHEEL_TOPIC] = cdr.TWIST_COVARIANCE, self._wheels
+        self.topics = {topic: msgtype for topic, (msgtype, _) in self._handlers.items()}
+        for topic in self.topics:
+            if topic not in (IMU_TOPIC, SET_POSE_TOPIC):
+                self.aided.source(topic)
+        self._forget()
+
+    @property
+    def silence(self) -> float:
+        """[s] since the last sample by the clock; NaN before the first, and where there is no clock."""
+        return math.nan if self._clock is None else self._clock() - self._arrived
+
+    @property
+    def other_rate(self) -> bool:
+        """Whether the network is off because the IMU runs at another rate than in its training."""
+        return self._other_rate
+
+    def reset(self) -> None:
+        """Forget the pose and all that is in flight; the counts stay."""
+        self.estimator.reset()
+        self.starter.reset()
+        self.aided.forget()
+        self.checks.reset()
+        self._frame = None
+        self._recent = {}
+        self._forget()
+
+    def use(self, setup: Setup) -> None:
+        """Change to another method under way."""
+        self.setup, self._other_rate = setup, False
+        self.estimator.use(setup.constants, setup.network)
+
+    def feed(self, topic: str, data: bytes) -> Estimate | None:
+        """Take in a message; whatever is wrong with it is counted, never raised.
+
+        Returns:
+            An estimate, where one is due.
+        """
+        try:
+            return self._handlers[topic][1](data)
+        except cdr.CdrError:
+            self._refuse(MALFORMED)
+        except sources.SourceError as error:
+            self._refuse(f"{topic}: {error}")
+        return None
+
+    def take_recent(self) -> dict[str, int]:
+        """What was not used since the last call, or the last reset, by reason."""
+        recent, self._recent = self._recent, {}
+        return recent
+
+    def _forget(self) -> None:
+        self._last = self._next = -math.inf
+        self._rated = 0.0
+        self._other_rate = False
+
+    def _imu(self, data: bytes) -> Estimate | None:
+        message = cdr.decode_imu(data)
+        if self._clock is not None:
+            self._arrived = self._clock()
+        if not self._stamped(message.stamp_ns):
+            return None
+        stamp, gyro, accel = message.stamp_ns * 1e-9, message.gyro, message.accel
+        if not (math.isfinite(gyro.sum()) and math.isfinite(accel.sum())):
+            self._refuse(INVALID_SAMPLE)
+            return None
+        dt = stamp - self._last
+        if dt < -BACKWARD_JUMP:
+            self.reset()
+            self._refuse(JUMP)
+        elif dt <= 0.0:
+            self._refuse(LATE)
+            return None
+        first = math.isinf(self._last)
+        self._last = stamp
+        if self._mounting is not None:
+            gyro, accel = self._mounting @ gyro, self._mounting @ accel
+        if first or dt > GIVE_UP:
+            self.checks.reset()
+            dt = 0.0
+        return self._sample(stamp, gyro, accel, dt)
+
+    def _sample(self, stamp: float, gyro: np.ndarray, accel: np.ndarray, dt: float) -> Estimate | None:
+        if not self.checks.update(gyro, accel, dt):
+            return None
+        if self.checks.fault:
+            if self.estimator.state is not None:
+                self.estimator.reset()
+                self.aided.forget()
+            return None
+        if self.estimator.state is None and (doubt := self.checks.suspicion):
+            self.starter.waits_for = doubt
+            return None
+        estimate = self.aided.update(stamp, gyro, accel)
+        if estimate is not None:
+            self.checks.judge(self.estimator.nis, dt)
+        if self.starter.update(stamp, gyro, accel, dt):
+            self.aided.forget()
+            if self.params.aiding != "none":
+                self.aided.source(self.params.aiding).last = stamp
+            estimate = self.estimator.estimate()
+        self._watch_rate(dt)
+        return self._due(estimate, dt)
+
+    def _due(self, estimate: Estimate | None, dt: float) -> Estimate | None:
+        if estimate is None or not self.params.publish_rate:
+            return estimate
+        if estimate.stamp < self._next - 0.5 * dt:  # half a sample early is nearer than half a sample late
+            return None
+        period = 1.0 / self.params.publish_rate
+        self._next = (self._next if self._next > estimate.stamp - period else estimate.stamp) + period
+        return estimate
+
+    def _watch_rate(self, dt: float) -> None:
+        network = self.setup.network
+        self._rated += dt
+        if network is None or network.rate is None or self._rated < 1.0:
+            return
+        self._rated = 0.0
+        ratio = self.checks.rate / network.rate
+        other = math.isfinite(ratio) and not 1.0 / OTHER_RATE < ratio < OTHER_RATE
+        if other != self._other_rate:
+            self._other_rate = other
+            self.estimator.use(self.setup.constants, None if other else network)
+
+    def _set_pose(self, data: bytes) -> None:
+        message = cdr.decode_pose_covariance(data)
+        aid = sources.of_pose(message)
+        if aid.position is None or aid.R_world_imu is None:
+            raise sources.SourceError("unknown pose")
+        self.starter.pose(aid)
+        self.aided.forget()
+
+    def _odometry(self, data: bytes) -> None:
+        message = cdr.decode_odometry(data)
+        if self._stamped(message.stamp_ns):
+            self._aid(ODOMETRY_TOPIC, sources.of_odometry(message))
+
+    def _fix(self, data: bytes) -> None:
+        message = cdr.decode_fix(data)
+        if not self._stamped(message.stamp_ns):
+            return
+        if self._frame is None:
+            self._set_frame(message)
+        assert self._frame is not None
+        self._aid(FIX_TOPIC, sources.of_fix(message, self._frame, self._antenna))
+
+    def _set_frame(self, message: cdr.FixMessage) -> None:
+        """The first fix is the origin, and says the latitude."""
+        sources.of_fix(message, LocalFrame(0.0, 0.0, 0.0), self._antenna)  # raises where it is none
+        latitude, longitude = (float(angle) for angle in np.radians(message.place[:2]))
+        self._frame = LocalFrame(latitude, longitude, float(message.place[2]))
+        if self.params.latitude is None and self.setup.earth:
+            self.estimator.earth = earth_rate(latitude)
+
+    def _fix_velocity(self, data: bytes) -> None:
+        message = cdr.decode_twist_covariance(data)
+        if self._stamped(message.stamp_ns):
+            self._aid(FIX_VELOCITY_TOPIC, sources.of_velocity(message, self._antenna))
+
+    def _aid(self, topic: str, aid: Aid) -> None:
+        if self.estimator.state is None:
+            self.starter.aid(aid)
+        else:
+            self.aided.measure(topic, aid)
+
+    def _wheels(self, data: bytes) -> None:
+        message = cdr.decode_twist_covariance(data)
+        if self._stamped(message.stamp_ns) and self.estimator.state is not None:
+            speed: Speed = sources.of_wheels(message)
+            self.aided.measure(WHEEL_TOPIC, speed)
+
+    def _stamped(self, stamp_ns: int) -> bool:
+        if stamp_ns <= 0:
+            self._refuse(INVALID_STAMP)
+        return stamp_ns > 0
+
+    def _refuse(self, reason: str) -> None:
+        self.counts[reason] = self.counts.get(reason, 0) + 1
+        self._recent[reason] = self._recent.get(reason, 0) + 1

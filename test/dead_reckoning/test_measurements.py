@@ -1,0 +1,127 @@
+"""Claims about what others measure: derivatives, gate, and how well a pose is known."""
+
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+
+from nn_estimation.dead_reckoning.constants import Constants
+from nn_estimation.dead_reckoning.estimator import DeadReckoning, State
+from nn_estimation.dead_reckoning.filter import SIZE, retract
+from nn_estimation.dead_reckoning.measurements import Aid, Known, Speed, place, rows, take
+
+ONE = np.eye(3)
+GYRO = np.array([0.02, -0.01, 0.3])
+
+
+def state(seed: int = 0) -> State:
+    rng = np.random.default_rng(seed)
+    out = State(5.0)
+    out.R[:] = Rotation.random(random_state=seed).as_matrix()
+    out.v[:], out.p[:] = rng.normal(0, 8, 3), rng.normal(0, 40, 3)
+    out.gyro_bias[:], out.lever[:] = rng.normal(0, 0.01, 3), rng.normal(0, 0.5, 3)
+    out.C[:] = Rotation.from_rotvec(rng.normal(0, 0.05, 3)).as_matrix()
+    half = rng.normal(0, 0.1, (SIZE, SIZE))
+    out.P[:] = half @ half.T
+    return out
+
+
+def moved(before: State, dx: np.ndarray) -> State:
+    after = before.copy()
+    R, v, p, gyro_bias, accel_bias, C, lever, _, _ = after.arrays()
+    retract(R, v, p, gyro_bias, accel_bias, C, lever, dx)
+    return after
+
+
+ARM = np.array([0.4, -0.2, 1.1])
+MEASURED = {
+    "position": Aid(5.0, position=Known(np.zeros(3), ONE), arm=ARM),
+    "velocity": Aid(5.0, velocity=Known(np.zeros(3), ONE)),
+    "world velocity": Aid(5.0, world_velocity=Known(np.zeros(3), ONE), arm=ARM),
+    "speed": Speed(5.0, 3.0, 1.0),
+}
+
+
+@pytest.mark.parametrize("kind", MEASURED)
+def test_derivatives_are_those_of_finite_differences(kind: str) -> None:
+    """A larger prediction is a smaller innovation; the gyro bias only turns an arm, which is left out."""
+    at, c = state(), Constants()
+    (found,) = rows(MEASURED[kind], at, GYRO, c)
+    step = 1e-6
+    for n in range(SIZE):
+        if kind == "world velocity" and 9 <= n < 12:
+            continue
+        dx = np.zeros(SIZE)
+        dx[n] = step
+        (up,) = rows(MEASURED[kind], moved(at, dx), GYRO, c)
+        (down,) = rows(MEASURED[kind], moved(at, -dx), GYRO, c)
+        np.testing.assert_allclose((down.innovation - up.innovation) / (2 * step), found.H[:, n], atol=1e-5)
+
+
+def test_the_derivative_of_a_rotation_is_that_of_finite_differences() -> None:
+    at, c = state(), Constants(gyro_delay=0.05)
+    turned = Rotation.from_rotvec((GYRO - at.gyro_bias) * 0.05).as_matrix()
+    aid = Aid(5.0, R_world_imu=at.R @ turned, rotation_covariance=ONE)
+    for n in range(3):
+        dx = np.zeros(SIZE)
+        dx[n] = 1e-5
+        (found,) = rows(aid, moved(at, dx), GYRO, c)
+        np.testing.assert_allclose(found.innovation, -1e-5 * ONE[n], atol=1e-9)
+
+
+def test_an_exact_position_pulls_the_state_onto_it() -> None:
+    at = state(1)
+    wanted = at.p + np.array([0.1, -0.2, 0.05])
+    ratio, _ = take(Aid(5.0, position=Known(wanted, 1e-8 * ONE)), at, GYRO, Constants(), trusted=True)
+    assert np.isfinite(ratio)
+    np.testing.assert_allclose(at.p, wanted, atol=5e-3)  # to first order in how the rotation turns it
+
+
+def test_correlated_noise_is_decorrelated_right() -> None:
+    """One joint update with a full covariance, by the textbook formula, gives the same covariance."""
+    rng = np.random.default_rng(3)
+    half = rng.normal(0, 1, (3, 3))
+    noise = half @ half.T + 0.1 * ONE
+    at = state(2)
+    aid = Aid(5.0, position=Known(at.p.copy(), noise))
+    (whitened,) = rows(aid, at, GYRO, Constants())
+    H = np.linalg.cholesky(noise) @ whitened.H
+    S = H @ at.P @ H.T + noise
+    expected = at.P - at.P @ H.T @ np.linalg.solve(S, H @ at.P)
+    take(aid, at, GYRO, Constants())
+    np.testing.assert_allclose(at.P, expected, atol=1e-9)
+
+
+def test_an_unlikely_measurement_says_how_unlikely_it_is() -> None:
+    at = state(4)
+    at.P[:] = 1e-4 * np.eye(SIZE)
+    at.p[:] = 0.0
+    far = Aid(5.0, position=Known(np.array([100.0, 0.0, 0.0]), ONE))
+    ratio, worst = take(far, at.copy(), GYRO, Constants())
+    assert ratio > 100.0
+    np.testing.assert_allclose(worst.unexplained, [100.0, 0.0, 0.0])
+    take(far, at, GYRO, Constants(), trusted=True)
+    assert at.p[0] == pytest.approx(100.0, abs=0.1)
+
+
+def test_a_trusted_measurement_leaves_a_covariance_that_explains_it() -> None:
+    at = state(5)
+    at.P[:] = 1e-4 * np.eye(SIZE)
+    at.p[:] = 0.0
+    take(Aid(5.0, position=Known(np.array([100.0, 0.0, 0.0]), ONE)), at, GYRO, Constants(), trusted=True)
+    assert np.linalg.eigvalsh(at.P).min() > 0.0
+    assert 0.5 < at.P[6, 6] < 1.5  # as well known as what was measured, not better
+
+
+def test_a_placed_pose_is_known_as_well_as_it_is_said() -> None:
+    estimator = DeadReckoning(Constants())
+    p, v = np.array([300.0, -200.0, 5.0]), np.array([3.0, 4.0, 0.0])
+    estimator.start(0.0, p, Rotation.from_euler("z", 0.7).as_matrix(), v)
+    rotation, position = np.diag([1e-4, 2e-4, 9e-4]), np.diag([4.0, 5.0, 6.0])
+    velocity = np.diag([0.1, 0.2, 0.3])
+    assert estimator.state is not None
+    place(estimator.state, rotation, position, velocity)
+    found = estimator.estimate()
+    assert found is not None
+    np.testing.assert_allclose(found.covariance[:3, :3], position, atol=1e-8)
+    np.testing.assert_allclose(found.covariance[3:, 3:], rotation, atol=1e-12)
+    np.testing.assert_allclose(found.velocity_covariance, velocity, atol=1e-9)
