@@ -60,6 +60,7 @@ setup(
     entry_points={
         "console_scripts": [
             f"{PACKAGE} = {PACKAGE}.cli:main",
+            f"dead_reckoning_node = {PACKAGE}.dead_reckoning.node:main",
             f"uwb_bias_node = {PACKAGE}.uwb.node:main",
             f"uwb_localization_node = {PACKAGE}.uwb.localization_node:main",
         ]

@@ -92,8 +92,9 @@ def _parser() -> argparse.ArgumentParser:
     replay.add_argument("bag", metavar="BAG")
     replay.add_argument("--model", required=True, help="ONNX file")
     replay.add_argument("--out", required=True, help="folder of the new bag")
+    replay.add_argument("--method", help="one of those that evaluate prints; default network")
     replay.add_argument(
-        "--method", default="network", choices=("raw", "constant", "affine", "ridge", "network")
+        "--aid-for", type=float, metavar="S", help="dead_reckoning: hear the aiding for S seconds only"
     )
 
     for command in (train, evaluate, replay):

@@ -22,7 +22,8 @@ def health(stream: DeadReckoningStream) -> list[tuple[str, str, dict[str, object
 
 
 def _input(stream: DeadReckoningStream) -> tuple[str, str, dict[str, object]]:
-    values: dict[str, object] = {**stream.counts, **stream.estimator.counts}
+    values: dict[str, object] = dict(stream.counts)
+    values |= {name: stream.estimator.counts[name] for name in ("sample", "gap", "standstill")}
     values["saturated"] = stream.checks.saturated
     values["rate [Hz]"] = stream.checks.rate
     problems = [f"{count} with {reason}" for reason, count in stream.take_recent().items()]

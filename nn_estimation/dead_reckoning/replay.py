@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from nn_estimation import cdr
 from nn_estimation.bags import BagError, BagReader, BagWriter
@@ -15,7 +16,10 @@ OUTPUT_TOPIC = "odometry/dead_reckoning"
 
 
 def replay(
-    bag: BagReader, stream: DeadReckoningStream, aid_for: float = math.inf
+    bag: BagReader,
+    stream: DeadReckoningStream,
+    aid_for: float = math.inf,
+    alias: Mapping[str, str] = MappingProxyType({}),
 ) -> Iterator[tuple[str, int, bytes, Estimate | None]]:
     """(topic, bag's stamp [ns], CDR bytes, estimate where one is due) of every message of a bag.
 
@@ -23,21 +27,27 @@ def replay(
         bag: to be read.
         stream: fed with it.
         aid_for: [s] after the estimate's start that aiding is heard; its messages after that are read all the same.
+        alias: topic of the bag -> topic of the stream that hears it too.
     """
     begun = math.inf
     for topic, stamp, data in bag.raw():
         estimate = None
-        if topic in stream.topics and (topic == IMU_TOPIC or stamp * 1e-9 <= begun + aid_for):
-            estimate = stream.feed(topic, data)
+        heard = alias.get(topic, topic)
+        if heard in stream.topics and (heard == IMU_TOPIC or stamp * 1e-9 <= begun + aid_for):
+            estimate = stream.feed(heard, data)
         if math.isinf(begun) and estimate is not None:
             begun = stamp * 1e-9
         yield topic, stamp, data, estimate
 
 
 def write_replay(
-    bag: BagReader, stream: DeadReckoningStream, out: str | Path, aid_for: float = math.inf
+    bag: BagReader,
+    stream: DeadReckoningStream,
+    out: str | Path,
+    aid_for: float = math.inf,
+    alias: Mapping[str, str] = MappingProxyType({}),
 ) -> dict[str, int]:
-    """Write a bag with everything of `bag` and what the node would have published.
+    """Write a bag with everything of `bag` and what the node would have published; arguments as of `replay`.
 
     Returns:
         Number of messages written by topic, of the new topics.
@@ -52,7 +62,7 @@ def write_replay(
         raise BagError(f"{bag.path} holds {OUTPUT_TOPIC} already: replay the bag it was made from")
     written = 0
     with BagWriter(out, custom_data=bag.custom_data) as writer:
-        for topic, stamp, data, estimate in replay(bag, stream, aid_for):
+        for topic, stamp, data, estimate in replay(bag, stream, aid_for, alias):
             writer.write(topic, bag.topics[topic], stamp, data)
             if estimate is not None:
                 writer.write(OUTPUT_TOPIC, cdr.ODOMETRY, stamp, encode_estimate(estimate))

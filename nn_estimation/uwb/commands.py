@@ -93,10 +93,15 @@ def replay(args: Namespace) -> int:
     from nn_estimation.uwb.replay import layout_of, write_replay
     from nn_estimation.uwb.stream import UwbStream
 
+    if args.aid_for is not None:
+        raise ValueError("--aid-for is not for uwb: leave it out")
     with BagReader(args.bag, args.remap) as bag:
         layout = layout_of(bag, args.anchors)
         models = load_bias_models(Model.load(args.model), layout)
-        stream = UwbStream(UwbEstimator(layout, models[args.method]))
+        method = args.method or "network"
+        if method not in models:
+            raise ValueError(f"--method {method} is not in the model: choose one of {', '.join(models)}")
+        stream = UwbStream(UwbEstimator(layout, models[method]))
         counts = write_replay(bag, stream, args.out)
     if not args.quiet:
         for topic, count in sorted(counts.items()):
