@@ -1,4 +1,4 @@
-"""What the truth says directly: how late the gyro is, how the tyres slip, how the IMU sits, how quiet a stop is."""
+"""What the truth says directly: how late the gyro is, how tyres slip, how the IMU sits, how stops sound."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ MIN_SPEED = 2.0  # [m/s] from which on a vehicle says how it slips
 ROBUST = 3.0  # standard deviations beyond which an equation is left out
 STANDS, MOVES = 0.05, 0.3  # [m/s] true speed below and above which a vehicle does
 SETTLED = 1.0  # [s] of standing after which the spreads are those of a stop
+MIN_WHEELS = 200  # wheel speeds that a scale takes
 SHORTEST_STOPS = 10.0  # [s] in all, below which standstill is not detected
 
 
@@ -92,6 +93,30 @@ def standstill(drives: Sequence[Drive], start: Constants) -> dict[str, float]:
     if (driving < limits).all(axis=1).mean() > 0.01:
         return {"quiet_gyro": 0.0, "quiet_accel": 0.0}
     return {"quiet_gyro": float(limits[0]), "quiet_accel": float(limits[1])}
+
+
+def wheel_speed(drives: Sequence[Drive]) -> dict[str, float]:
+    """Scale and variance of the wheels' speed; nothing where no drive has any.
+
+    The variance is that of one a second as often as they come: their errors stay alike for about so long.
+    """
+    true, measured, rates = [], [], []
+    for drive in drives:
+        if len(drive.wheels) < 2:
+            continue
+        forward = np.einsum("nj,nj->n", drive.R[:, :, 0], drive.velocity)
+        stamp, speed = drive.wheels.T
+        use = (stamp >= drive.stamp[0]) & (stamp <= drive.stamp[-1]) & (speed > MIN_SPEED)
+        use &= np.interp(stamp, drive.stamp, drive.scored) == 1.0
+        true.append(np.interp(stamp[use], drive.stamp, forward))
+        measured.append(speed[use])
+        rates.append(1.0 / np.median(np.diff(stamp)))
+    if sum(map(len, true)) < MIN_WHEELS:
+        return {}
+    wheels, velocity = np.concatenate(measured), np.concatenate(true)
+    scale = float(_solve(wheels[:, None], velocity)[0])
+    spread = float(np.mean((velocity - scale * wheels) ** 2))
+    return {"speed_scale": scale, "wheel_speed": spread * max(float(np.median(rates)), 1.0)}
 
 
 def _slip(drives: Sequence[Drive]) -> dict[str, float]:

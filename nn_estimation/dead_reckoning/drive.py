@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from nn_estimation.bags import BagReader
 from nn_estimation.dead_reckoning.constants import Constants
 from nn_estimation.dead_reckoning.estimator import State, first_state
 
-IMU_TOPIC, TRUTH_TOPIC = "imu/data_raw", "ground_truth/odometry"
+IMU_TOPIC, TRUTH_TOPIC, WHEEL_TOPIC = "imu/data_raw", "ground_truth/odometry", "wheel/twist"
 MAX_TRUTH_GAP = 0.3  # [s] over which the truth is interpolated
 TICK = 1e-6  # [s] to which stamps are exact
 UNKNOWN = 1e5  # variance from which on a value counts as not given
@@ -39,6 +39,9 @@ class Drive:
     velocity: np.ndarray  # (N, 3) [m/s], world
     scored: np.ndarray  # (N,) bool, where the truth counts
     latitude: float | None = None  # [rad]
+    wheels: np.ndarray = field(
+        default_factory=lambda: np.empty((0, 2))
+    )  # (M, 2) stamp [s], forward speed [m/s]
 
     def start(self, constants: Constants, at: int = 0) -> State:
         """The true state at a sample."""
@@ -48,7 +51,9 @@ class Drive:
 
     def cut(self, rows: slice, name: str) -> Drive:
         """A stretch of it."""
-        return replace(self, name=name, **{f: getattr(self, f)[rows] for f in _COLUMNS})
+        columns = {f: getattr(self, f)[rows] for f in _COLUMNS}
+        within = (self.wheels[:, 0] >= columns["stamp"][0]) & (self.wheels[:, 0] <= columns["stamp"][-1])
+        return replace(self, name=name, wheels=self.wheels[within], **columns)
 
     def without_gaps(self, longest: float = 0.25) -> list[Drive]:
         """The stretches between gaps of the IMU, but for single samples."""
@@ -72,16 +77,19 @@ def read_drive(path: str | Path, remap: Mapping[str, str] | None = None, truth: 
         DriveError: no IMU or no truth in it.
     """
     truth = truth or TRUTH_TOPIC
-    imu, odometry = [], []
+    imu, odometry, wheels = [], [], []
     with BagReader(path, remap) as bag:
         if missing := {IMU_TOPIC, truth} - set(bag.topics):
             has = ", ".join(sorted(bag.topics))
             raise DriveError(
                 f"{path} has no {', '.join(sorted(missing))}; it has {has}: use --remap or --truth"
             )
-        for topic, _, data in bag.raw([IMU_TOPIC, truth]):
+        topics = [topic for topic in (IMU_TOPIC, truth, WHEEL_TOPIC) if topic in bag.topics]
+        for topic, _, data in bag.raw(topics):
             if topic == truth:
                 odometry.append(cdr.decode_odometry(data))
+            elif topic == WHEEL_TOPIC:
+                wheels.append(cdr.decode_twist_covariance(data))
             else:
                 imu.append(cdr.decode_imu(data))
         custom = bag.custom_data
@@ -104,7 +112,19 @@ def read_drive(path: str | Path, remap: Mapping[str, str] | None = None, truth: 
         scored &= np.any([(stamp > a - TICK) & (stamp < b + TICK) for a, b in intervals], axis=0)
     latitude = float(np.radians(float(custom["latitude_deg"]))) if "latitude_deg" in custom else None
     position, world = (_interpolated(stamp, true_stamp, values) for values in (position, world))
-    return Drive(Path(path).name, stamp, gyro, accel, turn.as_matrix(), position, world, scored, latitude)
+    wheel_stamp, wheel_velocity = _columns(wheels, "velocity")
+    return Drive(
+        Path(path).name,
+        stamp,
+        gyro,
+        accel,
+        turn.as_matrix(),
+        position,
+        world,
+        scored,
+        latitude,
+        np.column_stack([wheel_stamp, wheel_velocity[:, 0]]) if wheels else np.empty((0, 2)),
+    )
 
 
 def _columns(messages: list, *names: str) -> list[np.ndarray]:
@@ -112,7 +132,7 @@ def _columns(messages: list, *names: str) -> list[np.ndarray]:
     stamp = np.array([message.stamp_ns for message in messages], dtype=np.int64)
     columns = [np.array([getattr(message, name) for message in messages]) for name in names]
     if not len(stamp):
-        return [np.empty(0), *columns]
+        return [np.empty(0), *(np.empty((0, 3)) for _ in columns)]
     finite = np.all([np.isfinite(column).all(axis=1) for column in columns], axis=0)
     stamp = stamp[finite]
     later = np.r_[True, stamp[1:] > np.maximum.accumulate(stamp)[:-1]]

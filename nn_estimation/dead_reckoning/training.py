@@ -14,7 +14,7 @@ import torch
 from nn_estimation import __version__
 from nn_estimation.configuration import ConfigError
 from nn_estimation.contract import Contract, TensorSpec
-from nn_estimation.dead_reckoning.calibration import CalibrationError, calibrate, standstill
+from nn_estimation.dead_reckoning.calibration import CalibrationError, calibrate, standstill, wheel_speed
 from nn_estimation.dead_reckoning.constants import Constants
 from nn_estimation.dead_reckoning.drive import Drive, read_drive
 from nn_estimation.dead_reckoning.features import FeatureBank, unit
@@ -119,7 +119,8 @@ def train(
     elif len(folds) > 1:
         say(f"cross-validated gain of the network {gain:.3f} %: left out, it says the tuned constants")
     # Stops show in the samples themselves, not in their pre-integrated means that all else was found with.
-    stops = standstill([drive for drives in everything.full for drive in drives], tuned)
+    stretches = [drive for drives in everything.full for drive in drives]
+    extras = {**standstill(stretches, tuned), **wheel_speed(stretches)}
     contract = Contract(
         task=TASK,
         inputs=(
@@ -134,9 +135,9 @@ def train(
         features=config.features,
         valid_range=everything.valid_range(tuned, config.features),
         parameters={
-            "calibrated": {**calibrated._asdict(), **stops},
-            "tuned": {**tuned._asdict(), **stops},
-            "network": {**constants._asdict(), **stops},
+            "calibrated": {**calibrated._asdict(), **extras},
+            "tuned": {**tuned._asdict(), **extras},
+            "network": {**constants._asdict(), **extras},
             "corrections": bool(gain >= config.must_gain),
         },
         training={

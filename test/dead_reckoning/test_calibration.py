@@ -1,10 +1,12 @@
 """Claims about what is calibrated from drives with truth: a simulated car, with errors that are known."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from nn_estimation.dead_reckoning.calibration import CalibrationError, calibrate, standstill
+from nn_estimation.dead_reckoning.calibration import CalibrationError, calibrate, standstill, wheel_speed
 from nn_estimation.dead_reckoning.constants import Constants
 from nn_estimation.dead_reckoning.drive import Drive
 from nn_estimation.dead_reckoning.estimator import track
@@ -109,6 +111,17 @@ def test_a_ride_as_smooth_as_a_stop_leaves_standstill_off() -> None:
 
 def test_drives_without_stops_leave_standstill_off() -> None:
     assert standstill([car(0)], Constants()) == {"quiet_gyro": 0.0, "quiet_accel": 0.0}
+
+
+def test_the_scale_of_the_wheels_comes_back() -> None:
+    drive = car(6)
+    rng = np.random.default_rng(7)
+    forward = np.einsum("nj,nj->n", drive.R[:, :, 0], drive.velocity)
+    wheels = np.column_stack([drive.stamp, forward / 1.02 + rng.normal(0, 0.05, len(drive.stamp))])[::5]
+    found = wheel_speed([replace(drive, wheels=wheels)])
+    assert found["speed_scale"] == pytest.approx(1.02, abs=1e-3)
+    assert found["wheel_speed"] == pytest.approx(0.05**2 * 20, rel=0.1)
+    assert wheel_speed([drive]) == {}
 
 
 def test_too_little_driving_is_refused() -> None:
