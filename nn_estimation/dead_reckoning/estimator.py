@@ -244,7 +244,6 @@ def first_state(
     state.v[:], state.p[:] = velocity, position
     state.C[:] = Rotation.from_rotvec([c.mount_roll, c.mount_pitch, c.mount_yaw]).as_matrix()
     state.lever[:] = c.lever_x, c.lever_y, c.lever_z
-    # The start is known in the world's axes; the invariant error of the position turns with that of the rotation.
     P = np.zeros((kernel.SIZE, kernel.SIZE))
     P[kernel.ROTATION, kernel.ROTATION] = np.diag([c.tilt_0, c.tilt_0, c.heading_0])
     P[kernel.VELOCITY, kernel.VELOCITY] = np.diag([c.velocity_0, c.velocity_0, 0.0])
@@ -255,6 +254,11 @@ def first_state(
         (kernel.LEVER, c.lever_0),
     ):
         P[part, part] = variance * np.eye(3)
+    # Where the vehicle starts is exact, however far from the origin: the invariant error is p x that of the rotation.
+    lift = skew(state.p)
+    P[kernel.POSITION, kernel.ROTATION] = lift @ P[kernel.ROTATION, kernel.ROTATION]
+    P[kernel.ROTATION, kernel.POSITION] = P[kernel.POSITION, kernel.ROTATION].T
+    P[kernel.POSITION, kernel.POSITION] = lift @ P[kernel.ROTATION, kernel.ROTATION] @ lift.T
     state.P[:] = P
     return state
 

@@ -52,6 +52,22 @@ def test_a_circle_closes() -> None:
     assert np.linalg.norm(positions[len(positions) // 2]) == pytest.approx(100.0, abs=1.0)
 
 
+def test_how_far_from_the_origin_a_drive_is_changes_nothing_but_where() -> None:
+    stamp, gyro, accel = circle()
+    found = []
+    for origin in (np.zeros(3), np.array([3e3, -4e3, 100.0])):
+        start = first_state(LATE, 1.0, origin, np.eye(3), np.array([10.0, 0.0, 0.0]))
+        estimator = DeadReckoning(LATE, latitude=0.8)
+        estimator.start(1.0, origin, np.eye(3), np.array([10.0, 0.0, 0.0]))
+        for n in range(1, len(stamp)):
+            estimate = estimator.update(stamp[n], gyro[n], accel[n])
+        assert estimate is not None
+        moved = track(LATE, stamp, gyro, accel, start, 0.8).position - origin
+        found.append((moved, estimate.covariance))
+    np.testing.assert_allclose(found[1][0], found[0][0], atol=1e-7)
+    np.testing.assert_allclose(found[1][1], found[0][1], rtol=1e-6, atol=1e-8)
+
+
 def test_nothing_comes_out_before_the_start_or_after_a_reset() -> None:
     stamp, gyro, accel = circle(2)
     estimator = DeadReckoning()
