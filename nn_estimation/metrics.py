@@ -73,19 +73,64 @@ def reduction(baseline: np.ndarray, error: np.ndarray, stamp: np.ndarray, seed: 
         stamp: (N,) [s].
         seed: of the resampling.
     """
-    block = np.unique((stamp - stamp.min()) // BLOCK, return_inverse=True)[1]
-    size = np.bincount(block)
-    squares = np.bincount(block, baseline**2), np.bincount(block, error**2)
-    percent = float(_percent(squares[0].sum(), squares[1].sum()))
-    if len(size) < 2:
-        return Reduction(percent, math.nan, math.nan)
-    draws = np.random.default_rng(seed).integers(len(size), size=(RESAMPLES, len(size)))
-    low, high = np.quantile(_percent(squares[0][draws].sum(1), squares[1][draws].sum(1)), (0.025, 0.975))
-    return Reduction(percent, float(low), float(high))
+    return _reduction(baseline**2, error**2, (stamp - stamp.min()) // BLOCK, seed, 0.5)
 
 
-def _percent(baseline: np.ndarray, error: np.ndarray) -> np.ndarray:
-    return 100.0 * (1.0 - np.sqrt(error / baseline))
+def mean_reduction(baseline: np.ndarray, error: np.ndarray, block: np.ndarray, seed: int = 0) -> Reduction:
+    """Mean of `error` against that of `baseline`, both (N,) >= 0 on the same samples; bootstrap as in `reduction`.
+
+    Args:
+        baseline: (N,) errors.
+        error: (N,) errors.
+        block: (N,) which block a sample is of; samples of two blocks are independent.
+        seed: of the resampling.
+    """
+    return _reduction(baseline, error, block, seed, 1.0)
+
+
+def _reduction(
+    baseline: np.ndarray, error: np.ndarray, block: np.ndarray, seed: int, power: float
+) -> Reduction:
+    """Of the power of the two sums."""
+    block = np.unique(block, return_inverse=True)[1]
+    of_baseline, of_error = np.bincount(block, baseline), np.bincount(block, error)
+    count = len(of_baseline)
+
+    def percent(rows: np.ndarray) -> np.ndarray:
+        return 100.0 * (1.0 - (of_error[rows].sum(-1) / of_baseline[rows].sum(-1)) ** power)
+
+    found = float(percent(np.arange(count)))
+    if count < 2:
+        return Reduction(found, math.nan, math.nan)
+    draws = np.random.default_rng(seed).integers(count, size=(RESAMPLES, count))
+    low, high = np.quantile(percent(draws), (0.025, 0.975))
+    return Reduction(found, float(low), float(high))
+
+
+def coverage(error: np.ndarray, covariance: np.ndarray, sigmas: float) -> float:
+    """Share of single coordinates within so many predicted standard deviations.
+
+    Args:
+        error: (N, D).
+        covariance: (N, D, D).
+        sigmas: 1, 2 or 3; Gaussian shares are .683, .954, .997.
+    """
+    bound = sigmas * np.sqrt(np.diagonal(covariance, axis1=1, axis2=2))
+    return float(np.mean(np.abs(error) <= bound))
+
+
+def nees(error: np.ndarray, covariance: np.ndarray) -> float:
+    """Mean of the normalised estimation error squared e' P^-1 e / D; 1 if the covariance is true.
+
+    Args:
+        error: (N, D).
+        covariance: (N, D, D), positive definite.
+
+    Raises:
+        numpy.linalg.LinAlgError: of a singular covariance.
+    """
+    whitened = np.linalg.solve(covariance, error[..., None])[..., 0]
+    return float(np.mean(np.sum(error * whitened, axis=1))) / error.shape[1]
 
 
 def auc(score: np.ndarray, positive: np.ndarray) -> float:
@@ -113,6 +158,7 @@ class SegmentErrors:
     length: np.ndarray  # (K,) [m]
     translation: np.ndarray  # (K,) share of the length
     rotation: np.ndarray  # (K,) [rad/m]
+    start: np.ndarray  # (K,) [m] driven before it
 
     @property
     def t_rel_percent(self) -> float:
@@ -161,4 +207,4 @@ def segment_errors(
     off = np.linalg.norm(shift - true_shift, axis=1)
     trace = np.einsum("nij,nij->n", turn, true_turn)
     angle = np.arccos(np.clip((trace - 1.0) / 2.0, -1.0, 1.0))
-    return SegmentErrors(L, off / L, angle / L)
+    return SegmentErrors(L, off / L, angle / L, driven[i])

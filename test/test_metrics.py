@@ -6,7 +6,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from nn_estimation.metrics import BLOCK, auc, pose_metrics, range_metrics, reduction, segment_errors
+from nn_estimation.metrics import (
+    BLOCK,
+    auc,
+    coverage,
+    mean_reduction,
+    nees,
+    pose_metrics,
+    range_metrics,
+    reduction,
+    segment_errors,
+)
 from nn_estimation.traces import PoseTrace
 
 seeds = st.integers(0, 10_000)
@@ -130,6 +140,37 @@ def test_one_block_gives_no_interval() -> None:
     gain = reduction(errors[0], errors[1], 7.0 + np.arange(40) / 10)
     assert np.isfinite(gain.percent)
     assert np.isnan(gain.low) and np.isnan(gain.high)
+
+
+def test_a_mean_a_fifth_smaller_is_20_percent_below() -> None:
+    baseline = np.random.default_rng(0).exponential(size=5000)
+    gain = mean_reduction(baseline, 0.8 * baseline, np.arange(5000) // 100)
+    assert (gain.percent, gain.low, gain.high) == pytest.approx((20.0, 20.0, 20.0))
+    one = mean_reduction(baseline, 0.8 * baseline, np.zeros(5000))
+    assert one.percent == pytest.approx(20.0) and np.isnan(one.low)
+
+
+def test_errors_that_last_a_block_count_as_one_observation() -> None:
+    ten = np.random.default_rng(0).exponential(size=(2, 10))
+    baseline, error = np.repeat(ten, 500, axis=1)
+    honest = mean_reduction(baseline, error, np.repeat(np.arange(10), 500))
+    each = mean_reduction(ten[0], ten[1], np.arange(10))
+    naive = mean_reduction(baseline, error, np.arange(5000))
+    assert (honest.low, honest.high) == pytest.approx((each.low, each.high))
+    assert honest.high - honest.low > 5.0 * (naive.high - naive.low)
+
+
+@given(seeds, st.floats(0.1, 10.0))
+@settings(max_examples=20)
+def test_nees_and_coverage_say_how_many_times_too_large_a_covariance_is(seed: int, times: float) -> None:
+    rng = np.random.default_rng(seed)
+    root = rng.standard_normal((3, 3)) + 3.0 * np.eye(3)
+    error = rng.standard_normal((4000, 3)) @ root.T
+    claimed = np.tile(times**2 * root @ root.T, (4000, 1, 1))
+    assert nees(error, claimed) * times**2 == pytest.approx(
+        1.0, abs=0.06
+    )  # 12 000 squares, .013 at one sigma
+    assert coverage(error, claimed, 3.0 / times) == pytest.approx(0.9973, abs=0.006)
 
 
 def test_auc_of_perfect_reversed_and_constant_scores() -> None:

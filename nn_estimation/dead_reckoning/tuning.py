@@ -65,7 +65,7 @@ def pooled(errors: Sequence[SegmentErrors]) -> SegmentErrors:
     return SegmentErrors(
         *(
             np.concatenate([getattr(e, name) for e in errors])
-            for name in ("length", "translation", "rotation")
+            for name in ("length", "translation", "rotation", "start")
         )
     )
 
