@@ -84,7 +84,10 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--report", help="folder for index.html, the pictures and results.json")
     evaluate.add_argument("--json", action="store_true", help="print results.json and nothing else")
     evaluate.add_argument(
-        "--require", type=float, metavar="PERCENT", help="exit 1 unless network is so far below affine"
+        "--require",
+        type=float,
+        metavar="PERCENT",
+        help="exit 1 unless network is so far below affine (uwb) or tuned (dead_reckoning)",
     )
 
     replay = add("replay", "write a bag with what the node would have published", _of_task("replay"))

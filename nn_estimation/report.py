@@ -23,6 +23,7 @@ COLOURS = {
     "constant": "#e69f00",
     "affine": "#0072b2",
     "ridge": "#009e73",
+    "tuned": "#0072b2",
     "network": "#d55e00",
 }
 HEADINGS = {
@@ -31,6 +32,8 @@ HEADINGS = {
     "p95_m": "range p95 [m]",
     "bias_m": "mean [m]",
     "std_m": "std [m]",
+    "t_rel_percent": "t_rel [%]",
+    "r_rel_deg_per_km": "r_rel [°/km]",
     "coverage_1sigma": "in 1σ",
     "coverage_2sigma": "in 2σ",
     "position_rmse_m": "position RMSE [m]",
@@ -38,8 +41,35 @@ HEADINGS = {
     "yaw_rmse_deg": "yaw RMSE [°]",
     "position_coverage_1sigma": "position in 1σ",
     "position_coverage_2sigma": "position in 2σ",
+    "end_error_m": "error at the end [m]",
+    "position_coverage_3sigma": "position in 3σ",
+    "velocity_coverage_3sigma": "velocity in 3σ",
+    "position_nees": "position NEES",
+    "velocity_nees": "velocity NEES",
+    "nis": "NIS",
+    "network_share": "network spoke",
 }
-_LOWER_IS_BETTER = {"rmse_m", "mae_m", "p95_m", "std_m", "position_rmse_m", "position_p95_m", "yaw_rmse_deg"}
+_IN_TEXT = {
+    "rmse_m": "rmse [m]",
+    "p95_m": "p95 [m]",
+    "coverage_1sigma": "in 1 sigma",
+    "coverage_2sigma": "in 2 sigma",
+    "t_rel_percent": "t_rel [%]",
+    "r_rel_deg_per_km": "r_rel [deg/km]",
+    "position_rmse_m": "position [m]",
+    "position_coverage_1sigma": "in 1 sigma",
+    "yaw_rmse_deg": "yaw [deg]",
+    "end_error_m": "end [m]",
+    "position_coverage_3sigma": "in 3 sigma",
+    "position_nees": "NEES",
+    "velocity_coverage_3sigma": "velocity: in 3 sigma",
+    "velocity_nees": "NEES",
+    "nis": "NIS",
+}
+_LOWER_IS_BETTER = {
+    "rmse_m", "mae_m", "p95_m", "std_m", "position_rmse_m", "position_p95_m", "yaw_rmse_deg", "t_rel_percent",
+    "r_rel_deg_per_km", "end_error_m",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -88,20 +118,8 @@ def write(report: Report, directory: str | Path) -> Path:
 
 def text_table(results: Mapping[str, Any]) -> str:
     """The results as aligned text: one line a recording and method."""
-    position = any("position_rmse_m" in row for row in results["summary"].values())
-    columns = ["rmse_m", "p95_m", "coverage_1sigma", "coverage_2sigma"]
-    if position:
-        columns += ["position_rmse_m", "position_coverage_1sigma", "yaw_rmse_deg"]
-    heads = {
-        "rmse_m": "rmse [m]",
-        "p95_m": "p95 [m]",
-        "coverage_1sigma": "in 1 sigma",
-        "coverage_2sigma": "in 2 sigma",
-        "position_rmse_m": "position [m]",
-        "position_coverage_1sigma": "in 1 sigma",
-        "yaw_rmse_deg": "yaw [deg]",
-    }
-    lines = [["recording", "method", *(heads[c] for c in columns)]]
+    columns = [c for c in _IN_TEXT if any(c in row for row in results["summary"].values())]
+    lines = [["recording", "method", *(_IN_TEXT[c] for c in columns)]]
     groups = dict(results["recordings"])
     if len(groups) > 1:
         groups["all"] = results["summary"]
@@ -122,9 +140,12 @@ def text_table(results: Mapping[str, Any]) -> str:
 def _number(metric: str, value: float | None) -> str:
     if value is None or not math.isfinite(value):
         return "-"
-    if "coverage" in metric:
-        return f"{100 * value:.0f} %"
-    return f"{value:.2f}" if metric.endswith("deg") else f"{value:.4f}"
+    if "coverage" in metric or metric.endswith("share"):
+        # Three sigma are 99.7 %: whole per cents would not tell.
+        return f"{100 * value:.{1 if metric.endswith('3sigma') else 0}f} %"
+    if metric.endswith(("nees", "nis")):
+        return f"{value:.0f}" if value >= 100.0 else f"{value:.2g}"
+    return f"{value:.4f}" if metric.endswith("_m") and abs(value) < 1.0 else f"{value:.2f}"
 
 
 def _json(value: Any) -> Any:
