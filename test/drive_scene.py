@@ -23,8 +23,13 @@ KNOWN = Constants(
 )  # fmt: skip
 
 
-def drive(seed: int = 0, seconds: float = 60.0, speed: float = 10.0, constants: Constants = KNOWN) -> Drive:
-    """A car that winds along a hilly road without slip, by the discrete steps of the filter itself."""
+def drive(
+    seed: int = 0, seconds: float = 60.0, speed: float = 10.0, constants: Constants = KNOWN, sway: float = 0.0
+) -> Drive:
+    """A car that winds along a road without slip, by the discrete steps of the filter itself.
+
+    With a sway [m/s] it moves sideways and up as well, as what flies does.
+    """
     rng = np.random.default_rng(seed)
     stamp = 1.0 + DT * np.arange(round(seconds / DT) + 1)
     phase = rng.uniform(0.0, 6.0, 3)
@@ -33,6 +38,7 @@ def drive(seed: int = 0, seconds: float = 60.0, speed: float = 10.0, constants: 
     heading = np.cumsum(turn) * DT
     R = Rotation.from_euler("z", heading[:, None]).as_matrix()
     velocity = forward[:, None] * R[:, :, 0]
+    velocity += sway * np.sin(3.0 * stamp)[:, None] * (R[:, :, 1] + R[:, :, 2])
     acceleration = np.diff(velocity, axis=0) / DT
     position = np.zeros_like(velocity)
     position[1:] = np.cumsum(velocity[:-1] * DT + 0.5 * acceleration * DT**2, axis=0)

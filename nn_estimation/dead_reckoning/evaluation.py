@@ -107,24 +107,22 @@ def evaluate(
     model = Model.load(model_path)
     setups = load_setups(model)
     traces: dict[str, dict[str, list[DriveTrace]]] = {}
-    notes: list[str] = []
+    about: dict[str, list[str]] = {}  # what is to be noted, and of which recordings
     for path in bags:
         say(f"reading {path}")
         drive = read_drive(path, remap, truth)
         name = _unused(drive.name, traces)
-        stretches = [part for part in drive.without_gaps() if _usable(part)]
+        stretches = [part for part in drive.without_gaps() if scorable(part)]
         if not stretches:
             raise DriveError(f"{path} has no stretch of {MIN_STRETCH:.0f} s of IMU with truth")
-        if len(stretches) > 1:
-            notes.append(f"{name}: {len(stretches)} stretches between gaps, each from its true start")
-        notes += _of_another_rate(name, drive, model)
         say(f"dead reckoning {name} with {', '.join(methods)}")
         traces[name] = {
             method: [dead_reckon(part, setups[method]) for part in stretches] for method in methods
         }
-        if not sum(len(trace.segments.length) for trace in traces[name][methods[0]]):
-            notes.append(f"{name}: shorter than {SEGMENTS[0]} m, no t_rel")
+        for note in _remarkable(drive, model, traces[name]):
+            about.setdefault(note, []).append(name)
     results = _results(model_path, traces, methods)
+    notes = [f"{', '.join(names)}: {note}" for note, names in about.items()]
     if "network" in methods and not corrections(model):
         notes.append("network: its training left the corrections out, it says the tuned constants")
     return Evaluation(results, traces, notes + _of_bounds(results["summary"]))
@@ -164,6 +162,11 @@ def dead_reckon(drive: Drive, setup: Setup) -> DriveTrace:
     )  # fmt: skip
 
 
+def scorable(drive: Drive) -> bool:
+    """Whether a stretch is long enough, and has truth."""
+    return bool(drive.stamp[-1] - drive.stamp[0] > MIN_STRETCH and len(frames(drive)) > 1)
+
+
 def corrections(model: Model) -> bool:
     """Whether the training kept what the network says beyond the tuned constants."""
     return bool(model.contract.parameters.get("corrections", True))
@@ -175,15 +178,20 @@ def _counts(setup: Setup) -> tuple[int, int]:
     return sum(counts.values()), counts.get("network", 0)
 
 
-def _usable(drive: Drive) -> bool:
-    return bool(drive.stamp[-1] - drive.stamp[0] > MIN_STRETCH and len(frames(drive)) > 1)
-
-
-def _of_another_rate(name: str, drive: Drive, model: Model) -> list[str]:
+def _remarkable(drive: Drive, model: Model, found: Mapping[str, Sequence[DriveTrace]]) -> list[str]:
+    """What a reader of the numbers of a recording has to know."""
+    notes = []
+    stretches = next(iter(found.values()))
+    if len(stretches) > 1:
+        notes.append(f"{len(stretches)} stretches between gaps, each from its true start")
     rate, trained = 1.0 / float(np.median(np.diff(drive.stamp))), model.contract.rate
-    if trained is None or abs(rate / trained - 1.0) < RATE_TOLERANCE:
-        return []
-    return [f"{name}: IMU at {rate:.0f} Hz, the model was trained at {trained:.0f} Hz"]
+    if trained is not None and abs(rate / trained - 1.0) > RATE_TOLERANCE:
+        notes.append(f"IMU at {rate:.0f} Hz, the model was trained at {trained:.0f} Hz")
+    if not any(len(trace.segments.length) for trace in stretches):
+        notes.append(f"shorter than {SEGMENTS[0]} m, no t_rel")
+    if all(metrics(traces).get("nis", 0.0) > 1.0 for traces in found.values()):
+        notes.append("NIS above 1: it moves as no vehicle does that neither slips nor flies")
+    return notes
 
 
 def _of_bounds(summary: Mapping[str, Mapping[str, float]]) -> list[str]:

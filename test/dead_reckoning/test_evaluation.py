@@ -234,6 +234,16 @@ def test_an_imu_of_another_rate_than_the_model_was_trained_at_is_said(model: Pat
     assert "slow: IMU at 50 Hz, the model was trained at 100 Hz" in notes
 
 
+def test_what_flies_is_told_from_a_vehicle_by_its_innovations(model: Path, tmp_path: Path) -> None:
+    found, flying = drive(10, seconds=30.0), drive(10, seconds=30.0, sway=8.0)
+    note = "NIS above 1: it moves as no vehicle does that neither slips nor flies"
+    folders = [
+        write_bag(each, tmp_path / name) for name, each in (("a", found), ("b", flying), ("c", flying))
+    ]
+    notes = evaluate(folders, model).notes
+    assert f"road10 (2), road10 (3): {note}" in notes
+
+
 def test_bounds_that_are_too_small_are_said_to_be(tmp_path: Path) -> None:
     sure = KNOWN._replace(
         gyro=1e-12, accel=1e-10, gyro_bias_0=1e-14, accel_bias_0=1e-12, lateral=1e-3, vertical=1e-3
