@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 from nn_estimation.bags import BagReader
 from nn_estimation.contract import Contract
+
+AMOUNTS = ("ranges", "kilometres")  # of training data
 
 
 def describe(path: str | Path) -> str:
@@ -29,7 +32,9 @@ def _model(path: Path, sha256: str, contract: Contract) -> str:
         f"licence   {contract.licence or 'not stated'}, made with nn_estimation {contract.package_version}"
     )
     recordings = contract.training.get("recordings", [])
-    lines.append(f"trained   on {', '.join(recordings)} ({contract.training.get('ranges', '?')} ranges)")
+    size = [f"{contract.training[key]:.6g} {key}" for key in AMOUNTS if key in contract.training]
+    size += [f"IMU at {contract.rate:.0f} Hz"] if contract.rate else []
+    lines.append(f"trained   on {', '.join(recordings)} ({', '.join(size)})")
     if contract.training.get("command"):
         lines.append(f"command   {contract.training['command']}")
     lines.append("")
@@ -39,16 +44,16 @@ def _model(path: Path, sha256: str, contract: Contract) -> str:
             lines.append(f"{kind:9s} {spec.name} {spec.dtype} ({shape}) {spec.unit}".rstrip())
     if links := contract.parameters.get("links"):
         lines += ["", f"links     {', '.join(links)}"]
-    lines += ["", "feature               trained range"]
+    lines += ["", f"{'feature':28s} trained range"]
     for name, (low, high) in zip(contract.features, contract.valid_range, strict=True):
-        lines.append(f"{name:20s} {low:8.2f} to {high:.2f}")
-    lines += ["", "held out   rmse [m]  in 1 sigma  in 2 sigma"]
-    for method, row in contract.metrics.items():
-        if isinstance(row, dict) and "rmse_m" in row:
-            shares = (100 * row.get(f"coverage_{k}sigma", float("nan")) for k in (1, 2))
-            lines.append(
-                f"{method:10s} {row['rmse_m']:8.4f}  " + "  ".join(f"{share:8.0f} %" for share in shares)
-            )
+        lines.append(f"{name:24s} {low:8.2f} to {high:.2f}")
+    lines += [f"{name:24s} {value}" for name, value in contract.parameters.items() if isinstance(value, bool)]
+    rows = {method: row for method, row in contract.metrics.items() if isinstance(row, dict)}
+    metrics = sorted({metric for row in rows.values() for metric in row})
+    lines += ["", f"{'held out':10s}" + "".join(f"  {metric}" for metric in metrics)]
+    for method, row in rows.items():
+        cells = (f"  {row.get(metric, math.nan):{len(metric)}.4f}" for metric in metrics)
+        lines.append(f"{method:10s}" + "".join(cells))
     return "\n".join(lines)
 
 

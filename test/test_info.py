@@ -14,7 +14,7 @@ def test_a_model_tells_its_task_links_and_trained_ranges(tmp_path: Path) -> None
     said = describe(write_model(tmp_path / "model.onnx"))
     assert "model.onnx: uwb_bias, contract version 1" in said
     assert "links     tag|a0, tag|a1" in said
-    assert "distance                 0.50 to 30.00" in said
+    assert "distance                     0.50 to 30.00" in said
 
 
 def test_a_bag_tells_its_topics_counts_and_layout(tmp_path: Path) -> None:
