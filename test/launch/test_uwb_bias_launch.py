@@ -2,7 +2,6 @@
 
 import os
 import signal
-import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -14,19 +13,15 @@ launch_pytest = pytest.importorskip(
     "launch_pytest", reason="needs a ROS 2 installation: launch_pytest is not on PyPI"
 )
 
-import rclpy
-from launch.event_handlers import OnProcessExit, OnProcessIO, OnProcessStart
-from launch.launch_description_sources import PythonLaunchDescriptionSource
+from launched import ROOT, TIMEOUT, Node, Watch, description, until
 from lifecycle_msgs.msg import State, Transition
 from lifecycle_msgs.srv import ChangeState, GetState
-from rcl_interfaces.srv import GetParameters
 from sensor_msgs.msg import Range
 
 import launch
 from nn_estimation import cdr
 from nn_estimation.uwb.layout import Layout
 
-ROOT = Path(__file__).resolve().parents[2]
 LAYOUT = """
 anchors:
   a0: {position: [0.0, 0.0, 2.0]}
@@ -37,44 +32,6 @@ tags:
   tag: {position: [0.0, 0.0, 0.0]}
 planar: {z: 0.5}
 """
-TIMEOUT = 40.0  # [s]
-
-
-class Watch:
-    """What happened to the processes of a launch."""
-
-    def __init__(self) -> None:
-        self.pids: list[int] = []
-        self.codes: list[int] = []
-        self.output = ""
-
-    def handlers(self) -> list[launch.actions.RegisterEventHandler]:
-        return [
-            launch.actions.RegisterEventHandler(handler)
-            for handler in (
-                OnProcessStart(on_start=lambda event, _: self.pids.append(event.pid)),
-                OnProcessIO(on_stdout=self._take, on_stderr=self._take),
-                OnProcessExit(on_exit=lambda event, _: self.codes.append(event.returncode)),
-            )
-        ]
-
-    def _take(self, event: Any) -> None:
-        self.output += event.text.decode()
-
-
-def until(condition: Any) -> None:
-    deadline = time.monotonic() + TIMEOUT
-    while not condition():
-        assert time.monotonic() < deadline, "waited too long"
-        time.sleep(0.02)
-
-
-def description(watch: Watch, file: str = "uwb_bias", **arguments: object) -> launch.LaunchDescription:
-    """The launch file under test."""
-    given = {name: str(value) for name, value in arguments.items()}
-    source = PythonLaunchDescriptionSource(str(ROOT / "launch" / f"{file}.launch.py"))
-    include = launch.actions.IncludeLaunchDescription(source, launch_arguments=given.items())
-    return launch.LaunchDescription([*watch.handlers(), include, launch_pytest.actions.ReadyToTest()])
 
 
 @pytest.fixture
@@ -104,12 +61,12 @@ def params(tmp_path: Path, anchors: Path) -> Path:
 
 @launch_pytest.fixture
 def bias_node(watch: Watch, params: Path) -> launch.LaunchDescription:
-    return description(watch, params=params)
+    return description(watch, "uwb_bias", params=params)
 
 
 @launch_pytest.fixture
 def bias_node_without_a_file(watch: Watch, anchors: Path) -> launch.LaunchDescription:
-    return description(watch, anchors=anchors, use_network="false")
+    return description(watch, "uwb_bias", anchors=anchors, use_network="false")
 
 
 @launch_pytest.fixture
@@ -119,6 +76,7 @@ def both_nodes_with_arguments(watch: Watch, params: Path, tmp_path: Path) -> lau
     model = ROOT / "models" / "uwb_demo.onnx"
     return description(
         watch,
+        "uwb_bias",
         params=params,
         anchors=other,
         model=model,
@@ -143,26 +101,19 @@ def localization_node_on_raw_ranges(watch: Watch, params: Path) -> launch.Launch
 def bias_node_with_a_wrong_model(watch: Watch, anchors: Path, tmp_path: Path) -> launch.LaunchDescription:
     wrong = tmp_path / "wrong.onnx"
     wrong.write_bytes(b"not a model")
-    return description(watch, anchors=anchors, model=wrong)
+    return description(watch, "uwb_bias", anchors=anchors, model=wrong)
 
 
-class Probe:
+class Probe(Node):
     """Publishes ranges of a robot that stands still and listens."""
 
     def __init__(self, anchors: Path) -> None:
-        rclpy.init()
-        self.node = rclpy.create_node("probe")
+        super().__init__()
         self.corrected: list[Range] = []
         self.node.create_subscription(Range, "uwb/range_corrected", self.corrected.append, 1000)
         self._output = self.node.create_publisher(Range, "uwb/range", 1000)
         self._layout = Layout.from_yaml(anchors)
         self._stamp = 1000.0
-        self._spinner = threading.Thread(target=self._spin, daemon=True)
-        self._spinner.start()
-
-    def _spin(self) -> None:
-        while rclpy.ok():
-            rclpy.spin_once(self.node, timeout_sec=0.05)
 
     def send(self) -> None:
         self._stamp += 0.02
@@ -172,31 +123,12 @@ class Probe:
             self._output.publish(cdr.encode_range(message))
         time.sleep(0.02)
 
-    def call(self, service_type: Any, name: str, request: Any) -> Any:
-        client = self.node.create_client(service_type, name)
-        assert client.wait_for_service(TIMEOUT)
-        future = client.call_async(request)
-        deadline = time.monotonic() + TIMEOUT
-        while not future.done() and time.monotonic() < deadline:
-            time.sleep(0.02)
-        return future.result()
-
-    def close(self) -> None:
-        rclpy.shutdown()
-        self._spinner.join(5.0)
-
 
 @pytest.fixture
 def probe(anchors: Path) -> Any:
     probe = Probe(anchors)
     yield probe
     probe.close()
-
-
-def values(probe: Probe, node: str, *names: str) -> list[Any]:
-    """Parameters of a node that runs."""
-    response = probe.call(GetParameters, f"/{node}/get_parameters", GetParameters.Request(names=names))
-    return [rclpy.parameter.parameter_value_to_python(value) for value in response.values]
 
 
 def state(probe: Probe) -> int:
@@ -250,14 +182,14 @@ def test_a_wrong_model_fails_cleanly(bias_node_with_a_wrong_model: Any, watch: W
 def test_a_parameter_file_counts_where_no_argument_is_given(
     bias_node: Any, probe: Probe, anchors: Path
 ) -> None:
-    found = values(probe, "uwb_bias_node", "anchors", "model", "use_network", "provider", "max_delay")
+    found = probe.values("uwb_bias_node", "anchors", "model", "use_network", "provider", "max_delay")
     assert found == [str(anchors), "", False, "cpu", 0.02]
-    assert values(probe, "uwb_bias_node", "pose_timeout", "use_sim_time") == [0.5, False]
+    assert probe.values("uwb_bias_node", "pose_timeout", "use_sim_time") == [0.5, False]
 
 
 @pytest.mark.launch(fixture=bias_node_without_a_file)
 def test_without_a_file_the_model_is_the_shipped_one(bias_node_without_a_file: Any, probe: Probe) -> None:
-    model, *others = values(probe, "uwb_bias_node", "model", "use_network", "provider", "max_delay")
+    model, *others = probe.values("uwb_bias_node", "model", "use_network", "provider", "max_delay")
     assert model.endswith("share/nn_estimation/models/uwb_bias.onnx")
     assert others == [False, "auto", 0.05]
 
@@ -266,19 +198,19 @@ def test_without_a_file_the_model_is_the_shipped_one(bias_node_without_a_file: A
 def test_arguments_that_are_given_go_before_the_file(
     both_nodes_with_arguments: Any, probe: Probe, tmp_path: Path
 ) -> None:
-    found = values(probe, "robot/uwb_bias_node", "anchors", "model", "use_network", "use_sim_time")
+    found = probe.values("robot/uwb_bias_node", "anchors", "model", "use_network", "use_sim_time")
     assert found == [str(tmp_path / "other.yaml"), str(ROOT / "models" / "uwb_demo.onnx"), True, True]
-    assert values(probe, "robot/uwb_bias_node", "provider", "max_delay") == ["cpu", 0.02]
-    found = values(probe, "robot/uwb_localization_node", "anchors", "suffix", "range_std", "use_sim_time")
+    assert probe.values("robot/uwb_bias_node", "provider", "max_delay") == ["cpu", 0.02]
+    found = probe.values("robot/uwb_localization_node", "anchors", "suffix", "range_std", "use_sim_time")
     assert found == [str(tmp_path / "other.yaml"), "_smoothed", 0.3, True]
 
 
 @pytest.mark.launch(fixture=localization_node)
 def test_localization_takes_its_part_of_the_file(localization_node: Any, probe: Probe) -> None:
-    assert values(probe, "uwb_localization_node", "suffix", "range_std") == ["_smoothed", 0.3]
-    assert values(probe, "uwb_localization_node", "correlation_time") == [0.08]
+    assert probe.values("uwb_localization_node", "suffix", "range_std") == ["_smoothed", 0.3]
+    assert probe.values("uwb_localization_node", "correlation_time") == [0.08]
 
 
 @pytest.mark.launch(fixture=localization_node_on_raw_ranges)
 def test_an_empty_suffix_can_be_given(localization_node_on_raw_ranges: Any, probe: Probe) -> None:
-    assert values(probe, "uwb_localization_node", "suffix", "range_std") == ["", 0.3]
+    assert probe.values("uwb_localization_node", "suffix", "range_std") == ["", 0.3]
