@@ -1,4 +1,4 @@
-"""Play a bag through uwb_bias_node and record what it publishes; ends when the bag does."""
+"""Play a bag through a node and record what it publishes; ends when the bag does."""
 
 import sys
 
@@ -6,6 +6,7 @@ from launch.actions import (
     DeclareLaunchArgument,
     ExecuteProcess,
     IncludeLaunchDescription,
+    OpaqueFunction,
     RegisterEventHandler,
     Shutdown,
 )
@@ -14,44 +15,67 @@ from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
 from launch_ros.substitutions import FindPackageShare
 
-from launch import LaunchDescription
+from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
+
+# By node: topics the player waits for, topics that are recorded, arguments that are passed on.
+NODES = {
+    "uwb_bias": (("*uwb/range", "*uwb/tdoa"), ("*odometry/uwb", "*uwb/*_corrected"), ("anchors",)),
+    "dead_reckoning": (("*imu/data_raw",), ("*odometry/dead_reckoning",), ("aiding", "start")),
+}
+PASSED = ("model", "params")
 
 
 def generate_launch_description() -> LaunchDescription:
     """Bag -> node -> recorder."""
-    share = FindPackageShare("nn_estimation")
-    passed = ("model", "anchors", "params")
-    value = {name: LaunchConfiguration(name) for name in ("bag", "out", "rate", *passed)}
+    of_one = {name: node for node, (*_, arguments) in NODES.items() for name in arguments}
+    return LaunchDescription(
+        [
+            DeclareLaunchArgument("node", default_value="uwb_bias", choices=list(NODES)),
+            DeclareLaunchArgument("bag", description="bag to play"),
+            DeclareLaunchArgument("out", description="folder of the new bag"),
+            DeclareLaunchArgument("rate", default_value="1.0", description="times real time"),
+            *(
+                DeclareLaunchArgument(name, default_value="", description="as of the node's launch file")
+                for name in PASSED
+            ),
+            *(
+                DeclareLaunchArgument(name, default_value="", description=f"as of {node}.launch.py")
+                for name, node in of_one.items()
+            ),
+            OpaqueFunction(function=_actions),
+        ]
+    )
+
+
+def _actions(context: LaunchContext) -> list[LaunchDescriptionEntity]:
+    name = LaunchConfiguration("node").perform(context)
+    inputs, outputs, arguments = NODES[name]
+    value = {key: LaunchConfiguration(key) for key in ("bag", "out", "rate", *PASSED, *arguments)}
     player = ExecuteProcess(
         cmd=[
             *(sys.executable, "-m", "nn_estimation.ros.player", value["bag"], "--rate", value["rate"]),
-            *("--wait-for", "*uwb/range", "*uwb/tdoa"),
+            *("--wait-for", *inputs),
         ],
         output="screen",
     )
     recorder = ExecuteProcess(
         cmd=[
             *(sys.executable, "-m", "nn_estimation.ros.recorder", value["out"]),
-            *("*odometry/uwb", "*uwb/*_corrected", "/diagnostics"),
+            *(*outputs, "/diagnostics"),
         ],
         output="screen",
     )
+    share = FindPackageShare("nn_estimation")
     node = IncludeLaunchDescription(
-        PythonLaunchDescriptionSource(PathJoinSubstitution([share, "launch", "uwb_bias.launch.py"])),
-        launch_arguments={**{name: value[name] for name in passed}, "use_sim_time": "true"}.items(),
+        PythonLaunchDescriptionSource(PathJoinSubstitution([share, "launch", f"{name}.launch.py"])),
+        launch_arguments={
+            **{key: value[key] for key in (*PASSED, *arguments)},
+            "use_sim_time": "true",
+        }.items(),
     )
-    return LaunchDescription(
-        [
-            DeclareLaunchArgument("bag", description="bag to play"),
-            DeclareLaunchArgument("out", description="folder of the new bag"),
-            *(
-                DeclareLaunchArgument(name, default_value="", description="as of uwb_bias.launch.py")
-                for name in passed
-            ),
-            DeclareLaunchArgument("rate", default_value="1.0", description="times real time"),
-            node,
-            recorder,
-            player,
-            RegisterEventHandler(OnProcessExit(target_action=player, on_exit=[Shutdown()])),
-        ]
-    )
+    return [
+        node,
+        recorder,
+        player,
+        RegisterEventHandler(OnProcessExit(target_action=player, on_exit=[Shutdown()])),
+    ]
