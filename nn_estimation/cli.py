@@ -187,7 +187,7 @@ def _bench(args: argparse.Namespace) -> int:
     module, models = {
         "inference": ("nn_estimation.inference_speed", ["uwb_bias.onnx"]),
         "uwb": ("nn_estimation.uwb.speed", ["uwb_demo.onnx"]),  # of the simulated room
-        "dead_reckoning": ("nn_estimation.dead_reckoning.speed", []),
+        "dead_reckoning": ("nn_estimation.dead_reckoning.speed", ["dead_reckoning.onnx"]),
     }[args.what]
     print(importlib.import_module(module).report(*map(default_model, models)))
     return 0
