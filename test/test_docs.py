@@ -97,9 +97,16 @@ def test_an_example_in_python_imports_what_exists(text: str) -> None:
                 assert hasattr(module, alias.name) or importlib.import_module(submodule)
 
 
-@pytest.mark.parametrize("node", ["uwb_bias", "uwb_localization"])
-def test_the_table_of_parameters_is_the_parameter_file(node: str) -> None:
-    page = (ROOT / "docs" / "interfaces.md").read_text()
+@pytest.mark.parametrize(
+    ("node", "name"),
+    [
+        ("uwb_bias", "interfaces.md"),
+        ("uwb_localization", "interfaces.md"),
+        ("dead_reckoning", "dead_reckoning.md"),
+    ],
+)
+def test_the_table_of_parameters_is_the_parameter_file(node: str, name: str) -> None:
+    page = (ROOT / "docs" / name).read_text()
     section = page.split(f"## Parameters of {node}_node\n")[1].split("\n## ")[0]
     table = {name: default for name, default in re.findall(r"^\| `(\w+)` \| `([^`]*)` \|", section, re.M)}
     (tree,) = yaml.safe_load((ROOT / "config" / f"{node}.yaml").read_text()).values()
