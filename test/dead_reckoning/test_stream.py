@@ -9,6 +9,8 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from nn_estimation import cdr
+from nn_estimation.bags import BagReader
+from nn_estimation.datasets.registry import import_set
 from nn_estimation.dead_reckoning.constants import Constants
 from nn_estimation.dead_reckoning.estimator import EARTH_RATE, Estimate
 from nn_estimation.dead_reckoning.filter import GRAVITY
@@ -37,6 +39,7 @@ from .scene import ACCEL, BEGIN, DT, GYRO, SPEED, WIDE, imu, imu_at, odometry, s
 
 LATITUDE, LONGITUDE, HEIGHT = 49.0, 8.4, 115.0
 SETUP = Setup("tuned", WIDE, True, None)
+SIDEWAYS = (0.0, -math.pi / 2, 0.0)  # of an IMU whose x axis looks up
 LEVEL = np.array([0.0, 0.0, GRAVITY])
 
 
@@ -411,3 +414,20 @@ def test_constants_can_change_under_way() -> None:
     estimate = found.feed(IMU_TOPIC, imu(100))
     assert estimate is not None
     np.testing.assert_allclose(estimate.position, true_pose(stamp(100))[0], atol=0.05)
+
+
+def test_a_drone_is_noticed_by_its_axes_or_by_its_innovations(data_root: Path, tmp_path: Path) -> None:
+    ((_, bag),) = import_set("euroc", data_root / "euroc_imu", tmp_path, "V102")
+    for mounting, words in (
+        ((0.0, 0.0, 0.0), "gravity is measured along +x"),
+        (SIDEWAYS, "moves as no vehicle"),
+    ):
+        found = stream(start=Start(), mounting=mounting)
+        problems = ""
+        with BagReader(bag) as reader:
+            for topic, ns, data in reader.raw([IMU_TOPIC]):
+                found.feed(topic, data)
+                if ns * 1e-9 > reader.start + 30.0:
+                    break
+                problems += aspect(found, "signals")[0]
+        assert words in problems
