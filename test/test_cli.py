@@ -275,7 +275,11 @@ def test_info_shows_what_a_shipped_model_wants_and_how_good_it_was(
     assert main(["info", str(default_model(name))]) == 0
     shown = capsys.readouterr().out
     assert "uwb_bias, contract version" in shown and re.search(r"^sha256    [0-9a-f]{64}$", shown, re.M)
-    for line in (r"^command   nn_estimation train uwb", r"^distance +\d", r"^network +0\.\d{4} +\d+ %"):
+    for line in (
+        r"^command   nn_estimation train uwb",
+        r"^distance +\d",
+        r"^network +0\.\d{4} +0\.\d{4} +0\.\d{4}$",
+    ):
         assert re.search(line, shown, re.M), line
 
 

@@ -60,7 +60,10 @@ def evaluate(args: Namespace) -> int:
     sentence = verdict(gain, evaluation.results["summary"])
     page = None
     if args.report:
-        name = next(iter(evaluation.traces))
+        lengths = {
+            name: sum(len(t.stamp) for t in found["constant"]) for name, found in evaluation.traces.items()
+        }
+        name = max(lengths, key=lengths.__getitem__)
         report = Report(
             f"Dead reckoning: {', '.join(evaluation.traces)}",
             sentence,
