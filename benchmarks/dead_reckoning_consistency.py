@@ -1,8 +1,9 @@
 """Whether the bounds that dead reckoning predicts are true, on KITTI drives that nothing was chosen on.
 
-    python benchmarks/dead_reckoning_consistency.py bags/kitti --out benchmarks/dead_reckoning_consistency.md
+    python benchmarks/dead_reckoning_consistency.py bags/kitti --comma bags/comma/*
 
-The second table is made on the training drives: what the bounds do when one tuned constant is ten times smaller.
+The second table is made on the training drives: what the bounds do when one constant is changed. The third is another
+car: the same constants, and with a mount that is calibrated on the 20 s before.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from nn_estimation.dead_reckoning.model import Setup, load_setups
 from nn_estimation.inference import Model
 
 OUTAGE = 14000  # row of 08 up to which its truth is itself without GNSS
+CALIBRATION = 20.0  # [s] of another car's drive
 SMALLER = (
     "gyro", "accel", "gyro_walk", "accel_walk", "velocity_0", "tilt_0", "gyro_bias_0", "accel_bias_0", "mount_0",
     "lever_0", "lateral", "vertical",
@@ -45,7 +47,8 @@ def row(name: str, traces: Sequence[DriveTrace]) -> str:
     cells = []
     for column in COLUMNS:
         share = column.endswith("3sigma")
-        cells.append(f"{100 * found[column]:.1f} %" if share else f"{found[column]:.2g}")
+        digits = ".2f" if column == "t_rel_percent" else ".2g"
+        cells.append(f"{100 * found[column]:.1f} %" if share else f"{found[column]:{digits}}")
     error = np.concatenate([trace.position_error[trace.settled] for trace in traces])
     variance = np.concatenate(
         [np.diagonal(trace.position_covariance[trace.settled], axis1=1, axis2=2) for trace in traces]
@@ -72,41 +75,72 @@ def of_tests(bags: Path, setups: Mapping[str, Setup]) -> Iterator[str]:
         yield row(f"all four, {method}", [trace for number in SCORED for trace in found[number][method]])
 
 
-def of_training(bags: Path, setup: Setup) -> Iterator[str]:
-    """A line for each constant that is made smaller."""
+def of_training(bags: Path, setups: Mapping[str, Setup]) -> Iterator[str]:
+    """A line for each constant that is changed."""
     stretches: list[Drive] = []
     for path in sorted(bags.iterdir()):
         if path.name not in SCORED.values() and not path.name.startswith(NO_MOTION):
             stretches += [part for part in read_drive(path).without_gaps() if scorable(part)]
-    yield row("as tuned", [dead_reckon(part, setup) for part in stretches])
+    constant, setup = setups["constant"], setups["tuned"]
+    c = setup.constants
+    turned = constant.constants._replace(mount_pitch=c.mount_pitch, mount_yaw=c.mount_yaw)
+    mounted = replace(constant, constants=turned)
+    yield row("constant", [dead_reckon(part, constant) for part in stretches])
+    yield row("constant, mount as tuned", [dead_reckon(part, mounted) for part in stretches])
+    tuned = [dead_reckon(part, setup) for part in stretches]
+    yield row("tuned", tuned)
+    for name, begin, end in (("first 5 s of a stretch", 0.0, 5.0), ("after its first minute", 60.0, np.inf)):
+        yield row(f"tuned, {name}", [_between(trace, begin, end) for trace in tuned])
     for name in SMALLER:
-        smaller = setup.constants._replace(**{name: getattr(setup.constants, name) / 10.0})
+        smaller = c._replace(**{name: getattr(c, name) / 10.0})
         changed = replace(setup, constants=smaller)
-        yield row(f"{name} / 10", [dead_reckon(part, changed) for part in stretches])
+        yield row(f"tuned, {name} / 10", [dead_reckon(part, changed) for part in stretches])
+
+
+def _between(trace: DriveTrace, begin: float, end: float) -> DriveTrace:
+    """Scored only so long after the start."""
+    age = trace.stamp - trace.stamp[0]
+    return replace(trace, settled=trace.settled & (age >= begin) & (age < end))
+
+
+def of_another_car(bag: Path, setups: Mapping[str, Setup]) -> Iterator[str]:
+    """A line for each method, with the mount that it has and with that which the vehicle's first seconds tell."""
+    drive = read_drive(bag)
+    begin = int(np.searchsorted(drive.stamp, drive.stamp[0] + CALIBRATION))
+    first, rest = drive.cut(slice(begin), "first"), drive.cut(slice(begin, None), "rest")
+    yaw, pitch = mount(first)
+    for method in ("constant", "tuned"):
+        setup = setups[method]
+        turned = setup.constants._replace(mount_yaw=yaw, mount_pitch=pitch)
+        yield row(f"{method}, mount as in the model", [dead_reckon(rest, setup)])
+        yield row(f"{method}, mount calibrated", [dead_reckon(rest, replace(setup, constants=turned))])
+
+
+def mount(drive: Drive) -> tuple[float, float]:
+    """Yaw and pitch [rad] of the IMU's mount, by the direction in which the vehicle goes."""
+    x, y, z = np.einsum("nji,nj->in", drive.R, drive.velocity)
+    return float(np.arctan2(y, x).mean()), float(-np.arctan2(z, x).mean())
 
 
 def main() -> None:
-    """Print the tables, and write them."""
+    """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("bags", type=Path, help="folder of the imported KITTI bags")
     parser.add_argument("--model", type=Path, default=Path("models/dead_reckoning.onnx"))
-    parser.add_argument("--out", type=Path, help="Markdown file to write")
+    parser.add_argument("--comma", type=Path, help="the imported bag of comma2k19")
     arguments = parser.parse_args()
     setups = load_setups(Model.load(arguments.model))
-    text = ["# Are the bounds of dead reckoning true?", "", f"    {__doc__.splitlines()[2].strip()}", ""]
-    for title, lines in (
-        ("test drive, method", of_tests(arguments.bags, setups)),
-        ("training drives, tuned", of_training(arguments.bags, setups["tuned"])),
-    ):
-        for line in (HEAD[0].format(title), HEAD[1]):
-            print(line)
-            text.append(line)
+    tables = {
+        "test drive, method": of_tests(arguments.bags, setups),
+        "training drives, method": of_training(arguments.bags, setups),
+    }
+    if arguments.comma:
+        tables["comma, after 20 s"] = of_another_car(arguments.comma, setups)
+    for title, lines in tables.items():
+        print(f"{HEAD[0].format(title)}\n{HEAD[1]}")
         for line in lines:
             print(line, flush=True)
-            text.append(line)
-        text.append("")
-    if arguments.out:
-        arguments.out.write_text("\n".join(text))
+        print()
 
 
 if __name__ == "__main__":
