@@ -113,6 +113,27 @@ def displacement_loss(module: nn.Module, batch: Batch) -> Tensor:
     return (batch["weight"] * off).sum(-1)
 
 
+def chunks(stretches: Sequence[Sequence[Seen]], constants: Constants, seconds: float) -> dict[str, Tensor]:
+    """All chunks of a length [s]: where they start, what the IMU says, and the segments that are scored.
+
+    Raises:
+        CalibrationError: no chunk holds a segment.
+    """
+    count = round(seconds / float(np.median(np.diff(stretches[0][0].drive.stamp))))
+    found = [chunk for part in stretches for seen in part for chunk in _chunks(seen, constants, count)]
+    found = [chunk for chunk in found if len(chunk["weight"])]
+    if not found:
+        raise CalibrationError(f"no stretch of {seconds:.0f} s has a segment of {LENGTHS[0]} m")
+    most = max(len(chunk["weight"]) for chunk in found)
+    total = sum(len(chunk["weight"]) for chunk in found) / len(found)
+    for chunk in found:
+        room = most - len(chunk["weight"])
+        chunk["weight"] = np.pad(chunk["weight"] / total, (0, room))
+        chunk["pairs"] = np.pad(chunk["pairs"], ((0, room), (0, 0)))
+        chunk["moved"] = np.pad(chunk["moved"], ((0, room), (0, 0)))
+    return {name: torch.tensor(np.stack([chunk[name] for chunk in found])) for name in found[0]}
+
+
 def learn(
     network: SlipNetwork,
     stretches: Sequence[Sequence[Seen]],
@@ -138,8 +159,7 @@ def learn(
         CalibrationError: no chunk holds a segment.
         TrainingError: the loss is not finite.
     """
-    count = round(chunk / float(np.median(np.diff(stretches[0][0].drive.stamp))))
-    data = _batches(stretches, constants, count)
+    data = chunks(stretches, constants, chunk)
     module = FilterModule(network, constants)
     with reproducible(config.seed):
         Trainer(module, displacement_loss, config, progress=progress).fit(data)
@@ -167,22 +187,6 @@ class _Said:
 
     def batch(self, *_: np.ndarray) -> tuple[np.ndarray, np.ndarray, dict[str, int]]:
         return *self._found, {}
-
-
-def _batches(stretches: Sequence[Sequence[Seen]], constants: Constants, count: int) -> dict[str, Tensor]:
-    """All chunks of `count` steps: where they start, what the IMU says, and the segments that are scored."""
-    chunks = [chunk for part in stretches for seen in part for chunk in _chunks(seen, constants, count)]
-    chunks = [chunk for chunk in chunks if len(chunk["weight"])]
-    if not chunks:
-        raise CalibrationError(f"no stretch of {count} samples has a segment of {LENGTHS[0]} m")
-    most = max(len(chunk["weight"]) for chunk in chunks)
-    total = sum(len(chunk["weight"]) for chunk in chunks) / len(chunks)
-    for chunk in chunks:
-        room = most - len(chunk["weight"])
-        chunk["weight"] = np.pad(chunk["weight"] / total, (0, room))
-        chunk["pairs"] = np.pad(chunk["pairs"], ((0, room), (0, 0)))
-        chunk["moved"] = np.pad(chunk["moved"], ((0, room), (0, 0)))
-    return {name: torch.tensor(np.stack([chunk[name] for chunk in chunks])) for name in chunks[0]}
 
 
 def _chunks(seen: Seen, constants: Constants, count: int) -> Iterator[dict[str, np.ndarray]]:
