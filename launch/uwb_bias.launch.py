@@ -1,15 +1,14 @@
 """Start uwb_bias_node, and with localization:=true the classical localization on its output."""
 
-from collections.abc import Iterable
 from pathlib import Path
 
 from ament_index_python.packages import get_package_share_directory
-from launch.actions import DeclareLaunchArgument, OpaqueFunction
+from launch.actions import OpaqueFunction
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
-from launch_ros.parameter_descriptions import ParameterValue
 
 from launch import LaunchContext, LaunchDescription
+from nn_estimation.ros.launching import declared, managed_node
 
 ARGUMENTS = {
     "model": "ONNX file of the bias model; default: that in params, else the shipped uwb_bias.onnx",
@@ -22,43 +21,17 @@ ARGUMENTS = {
     "namespace": "of the nodes and topics",
 }
 PARAMETERS = {"model": str, "anchors": str, "provider": str, "use_network": bool, "use_sim_time": bool}
-SHARED = ("anchors", "use_sim_time")  # parameters of both nodes
+SHARED = {"anchors": str, "use_sim_time": bool}  # parameters of both nodes
 
 
 def generate_launch_description() -> LaunchDescription:
     """The nodes of the UWB wing."""
-    arguments = [
-        DeclareLaunchArgument(name, default_value="", description=text) for name, text in ARGUMENTS.items()
-    ]
-    return LaunchDescription([*arguments, OpaqueFunction(function=_nodes)])
+    return LaunchDescription([*declared(ARGUMENTS), OpaqueFunction(function=_nodes)])
 
 
 def _nodes(context: LaunchContext) -> list[Node]:
-    """Parameters by rising precedence: of the node itself, of the file, and the arguments that were given."""
     model = Path(get_package_share_directory("nn_estimation")) / "models" / "uwb_bias.onnx"
-    given = {name: text for name in ARGUMENTS if (text := LaunchConfiguration(name).perform(context))}
-    files = [given["params"]] if "params" in given else []
-    if files and not Path(files[0]).is_file():
-        raise FileNotFoundError(f"no parameter file {files[0]}: see the argument params")
-    explicit = {
-        name: ParameterValue(LaunchConfiguration(name), value_type=kind)
-        for name, kind in PARAMETERS.items()
-        if name in given
-    }
-
-    def node(name: str, takes: Iterable[str], *ros_arguments: str) -> Node:
-        return Node(
-            package="nn_estimation",
-            executable=f"{name}_node",
-            name=f"{name}_node",
-            namespace=given.get("namespace", ""),
-            output="screen",
-            parameters=[*files, {key: explicit[key] for key in takes if key in explicit}],
-            ros_arguments=list(ros_arguments),
-        )
-
-    # A bare -p is the weakest there is; as a dict of this launch file it would go before the user's file.
-    nodes = [node("uwb_bias", PARAMETERS, "-p", f"model:={model}")]
-    if given.get("localization", "false").lower() in ("true", "1", "yes", "on"):
-        nodes.append(node("uwb_localization", SHARED))
+    nodes = [managed_node(context, "uwb_bias_node", PARAMETERS, {"model": str(model)})]
+    if LaunchConfiguration("localization").perform(context).lower() in ("true", "1", "yes", "on"):
+        nodes.append(managed_node(context, "uwb_localization_node", SHARED))
     return nodes

@@ -1,13 +1,10 @@
 """Start uwb_localization_node alone, on corrected or raw ranges."""
 
-from pathlib import Path
-
-from launch.actions import DeclareLaunchArgument, OpaqueFunction
-from launch.substitutions import LaunchConfiguration
+from launch.actions import OpaqueFunction
 from launch_ros.actions import Node
-from launch_ros.parameter_descriptions import ParameterValue
 
 from launch import LaunchContext, LaunchDescription
+from nn_estimation.ros.launching import declared, managed_node
 
 ARGUMENTS = {
     "anchors": "YAML file with anchors and tags; default: that in params",
@@ -16,35 +13,13 @@ ARGUMENTS = {
     "use_sim_time": "true when a bag is played; default: that in params",
     "namespace": "of the node and topics",
 }
+PARAMETERS = {"anchors": str, "suffix": None, "use_sim_time": bool}  # None: YAML, for the quotes of ''
 
 
 def generate_launch_description() -> LaunchDescription:
     """One node."""
-    arguments = [
-        DeclareLaunchArgument(name, default_value="", description=text) for name, text in ARGUMENTS.items()
-    ]
-    return LaunchDescription([*arguments, OpaqueFunction(function=_node)])
+    return LaunchDescription([*declared(ARGUMENTS), OpaqueFunction(function=_nodes)])
 
 
-def _node(context: LaunchContext) -> list[Node]:
-    """Parameters by rising precedence: of the node itself, of the file, and the arguments that were given."""
-    given = {name: text for name in ARGUMENTS if (text := LaunchConfiguration(name).perform(context))}
-    files = [given["params"]] if "params" in given else []
-    if files and not Path(files[0]).is_file():
-        raise FileNotFoundError(f"no parameter file {files[0]}: see the argument params")
-    kinds = {"anchors": str, "suffix": None, "use_sim_time": bool}  # None: YAML, for the quotes of ''
-    explicit = {
-        name: ParameterValue(LaunchConfiguration(name), value_type=kind)
-        for name, kind in kinds.items()
-        if name in given
-    }
-    return [
-        Node(
-            package="nn_estimation",
-            executable="uwb_localization_node",
-            name="uwb_localization_node",
-            namespace=given.get("namespace", ""),
-            output="screen",
-            parameters=[*files, explicit],
-        )
-    ]
+def _nodes(context: LaunchContext) -> list[Node]:
+    return [managed_node(context, "uwb_localization_node", PARAMETERS)]

@@ -14,7 +14,7 @@ from rcl_interfaces.srv import GetParameters
 import launch
 
 ROOT = Path(__file__).resolve().parents[2]
-TIMEOUT = 40.0  # [s]
+TIMEOUT = 90.0  # [s] the first start compiles
 
 
 class Watch:
