@@ -20,7 +20,7 @@ from pathlib import Path
 
 from nn_estimation.bags import BagReader, BagWriter
 from nn_estimation.ros.player import play
-from nn_estimation.uwb.commands import default_model
+from nn_estimation.shipped import default_model
 from nn_estimation.uwb.layout import Layout
 
 

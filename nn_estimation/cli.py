@@ -115,8 +115,8 @@ def _parser() -> argparse.ArgumentParser:
     bench = add("bench", "measure speed on this machine", _bench)
     bench.add_argument("what", nargs="?", choices=BENCHES, default="inference")
 
-    demo = add("demo", "simulated flight, live nodes, before and after", _demo)
-    demo.add_argument("task", nargs="?", choices=TASKS, default="uwb")
+    demo = add("demo", "simulated flight and drive, live nodes, before and after", _demo)
+    demo.add_argument("task", nargs="?", choices=TASKS, help="only this one")
     demo.add_argument("--directory", default="demo", help="where the bags and the report go")
 
     play = add("play", "play a bag on this machine's topics", _play)
@@ -182,7 +182,7 @@ def _info(args: argparse.Namespace) -> int:
 
 
 def _bench(args: argparse.Namespace) -> int:
-    from nn_estimation.uwb.commands import default_model
+    from nn_estimation.shipped import default_model
 
     module, models = {
         "inference": ("nn_estimation.inference_speed", ["uwb_bias.onnx"]),
@@ -196,7 +196,9 @@ def _bench(args: argparse.Namespace) -> int:
 def _demo(args: argparse.Namespace) -> int:
     from nn_estimation.demo import run
 
-    return run(args.directory)
+    tasks = [args.task] if args.task else TASKS
+    makers = [importlib.import_module(f"nn_estimation.{task}.demo").show for task in tasks]
+    return run(makers, args.directory)
 
 
 def _play(args: argparse.Namespace) -> int:

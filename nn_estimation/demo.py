@@ -1,113 +1,116 @@
-"""The demo: a simulated flight, the real nodes, the bag over DDS, before and after."""
+"""The demo: simulated recordings, the real nodes, the bags over DDS, before and after."""
 
 from __future__ import annotations
 
+import html
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
-from nn_estimation import cdr
-from nn_estimation.bags import BagReader
-from nn_estimation.metrics import range_metrics
-from nn_estimation.report import Report, text_table, write
+from nn_estimation.report import page
 from nn_estimation.ros.player import play
-from nn_estimation.uwb.commands import default_model, gains, verdict
-from nn_estimation.uwb.evaluation import evaluate
-from nn_estimation.uwb.figures import pictures
-from nn_estimation.uwb.layout import Layout
-from nn_estimation.uwb.samples import read_recording
-from nn_estimation.uwb.simulation import SimulationParams, simulate_flight
 
-FLIGHT = SimulationParams(seed=0, duration=15.0)  # the model was trained on other seeds
-READY = 60.0  # [s] at most until the nodes listen; the first start compiles the filter
-START_UP = 2.0  # [s] of flight left out of the live comparison: the nodes have no position yet
-MODEL = "uwb_demo.onnx"
+READY = 60.0  # [s] at most until the nodes listen; the first start compiles the filters
+SETTLE = 1.0  # [s] the recorder looks for topics ten times a second
+
+Say = Callable[[str], None]
+Processes = dict[str, subprocess.Popen[str]]
 
 
 class DemoError(RuntimeError):
     """A part of the demo that did not do what it should; the message holds its output."""
 
 
-def run(directory: str | Path = "demo") -> int:
-    """Fly, replay live, compare, write the report.
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a show."""
+
+    page: Path  # of its report
+    lines: tuple[str, ...]  # what it says in a few words
+    met: bool  # whether the live nodes did what they should
+
+
+@dataclass(frozen=True)
+class Show:
+    """What a wing brings to the demo."""
+
+    name: str  # of its folder
+    title: str
+    bag: Path  # simulated
+    nodes: Mapping[str, Sequence[str]]  # name -> module and its arguments
+    listens: Sequence[str]  # topics with a subscriber once the nodes are ready
+    played: Sequence[str]  # topics of the bag
+    recorded: Sequence[str]  # topics of the nodes
+    rate: float  # of the player, times real time
+    judge: Callable[[Path], Outcome]  # of the bag that was recorded
+
+
+def run(makers: Sequence[Callable[[Path, Say], Show]], directory: str | Path = "demo") -> int:
+    """Simulate, play to the live nodes, compare, write the reports.
 
     Args:
-        directory: gets flight/, live/ and report/.
+        makers: of the shows; each gets its folder, and what to say things with.
+        directory: gets a folder with bag and report for each show, and report/index.html.
 
     Returns:
-        0, or 1 where the live node differs from the offline replay.
+        0, or 1 where a live node did not do what it should.
 
     Raises:
         DemoError: a process that failed.
     """
-    begin = time.monotonic()
-    directory = Path(directory)
+    begin, directory = time.monotonic(), Path(directory)
 
     def say(text: str) -> None:
         print(f"[{time.monotonic() - begin:5.1f} s] {text}", flush=True)
 
-    os.environ["ROS_DOMAIN_ID"] = str(1 + os.getpid() % 100)
     os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
-    model = default_model(MODEL)
-    flight = directory / "flight"
-    if not flight.exists():
-        say("simulating a drone flight with 8 anchors and 2 tags")
-        simulate_flight(FLIGHT, flight)
-    with BagReader(flight) as bag:
-        layout = Layout.from_yaml(bag.custom_data["layout"])
-    anchors = directory / "anchors.yaml"
-    anchors.write_text(layout.to_yaml())
-    live = directory / "live"
-    shutil.rmtree(live, ignore_errors=True)
-    _fly(flight, live, model, anchors, layout, say)
-    say("comparing raw, constant, affine, ridge and network")
-    evaluation = evaluate([flight], model)
-    sentence = verdict(gains(evaluation.traces))
-    live_line, agrees = _compare_live(live, flight, evaluation.results)
-    report = Report(
-        "A simulated flight, before and after",
-        sentence,
-        evaluation.results,
-        pictures("simulated flight", evaluation.traces["flight"], layout, evaluation.links),
-        {"model": str(model), "live": live_line, "command": "nn_estimation demo"},
-        ["Simulated data: the error model is physical, the numbers are not those of a real robot."],
-    )
-    page = write(report, directory / "report")
-    print()
-    print(text_table(evaluation.results))
-    print(f"\n{live_line}\n{sentence} · {page}")
-    say("done")
-    return 0 if agrees else 1
-
-
-def _fly(flight: Path, live: Path, model: Path, anchors: Path, layout: Layout, say: object) -> None:
-    """Start nodes and recorder, play the flight, stop them."""
-    assert callable(say)
-    corrected = [layout.tag_topic(tag.name, "range_corrected") for tag in layout.tags]
-    outputs = [*corrected, "odometry/uwb", "odometry/uwb_localization"]
-    say("starting uwb_bias_node, uwb_localization_node and the recorder")
-    common = ["--ros-args", "--log-level", "warn", "-p", f"anchors:={anchors}"]
-    processes = {
-        "uwb_bias_node": _start("nn_estimation.uwb.node", *common, "-p", f"model:={model}"),
-        "uwb_localization_node": _start("nn_estimation.uwb.localization_node", *common),
-    }
+    shows = [maker(directory, say) for maker in makers]
+    running: list[Processes] = []
     try:
-        _wait_for_listeners(processes, layout)
-        processes["recorder"] = _start("nn_estimation.ros.recorder", str(live), *outputs)
-        time.sleep(1.0)  # the recorder looks for topics ten times a second
-        say(f"playing {FLIGHT.duration:.0f} s of flight over DDS")
-        topics = [layout.tag_topic(tag.name, kind) for tag in layout.tags for kind in ("range", "power")]
-        play(flight, topics=[*topics, "imu/data_raw"], clock=False, wait_for=topics, progress=_bar)
-        print(file=sys.stderr)
-        time.sleep(1.0)
+        # All at once: they spend seconds on imports, and the first time on compiling. A domain each keeps them apart.
+        for number, show in enumerate(shows):
+            os.environ["ROS_DOMAIN_ID"] = _domain(number)
+            say(f"starting {', '.join(show.nodes)}")
+            running.append({name: _start(*command) for name, command in show.nodes.items()})
+        for number, show in enumerate(shows):
+            os.environ["ROS_DOMAIN_ID"] = _domain(number)
+            _play(show, directory / show.name / "live", running[number], say)
     finally:
-        _stop(processes)
+        for processes in running:
+            _stop(processes)
+    outcomes = []
+    for show in shows:
+        say(f"comparing the methods on {show.title}")
+        outcomes.append(show.judge(directory / show.name / "live"))
+    index = _index(shows, outcomes, directory / "report")
+    print(f"\n{index}")
+    say("done")
+    return 0 if all(outcome.met for outcome in outcomes) else 1
+
+
+def _domain(number: int) -> str:
+    return str(1 + (2 * os.getpid() + number) % 100)
+
+
+def _play(show: Show, live: Path, processes: Processes, say: Say) -> None:
+    """Wait for the nodes, record what they say to the bag, stop them."""
+    shutil.rmtree(live, ignore_errors=True)
+    say(f"waiting for {', '.join(show.nodes)} to listen")
+    _wait_for_listeners(processes, show.listens)
+    processes["recorder"] = _start("nn_estimation.ros.recorder", str(live), *show.recorded)
+    time.sleep(SETTLE)
+    say(f"playing {show.title} over DDS")
+    heard = [topic for topic in show.listens if topic in show.played]
+    play(show.bag, rate=show.rate, topics=show.played, clock=False, wait_for=heard, progress=_bar)
+    print(file=sys.stderr)
+    time.sleep(SETTLE)
+    _stop(processes)
 
 
 def _start(module: str, *arguments: str) -> subprocess.Popen[str]:
@@ -118,10 +121,8 @@ def _start(module: str, *arguments: str) -> subprocess.Popen[str]:
     )
 
 
-def _wait_for_listeners(processes: dict[str, subprocess.Popen[str]], layout: Layout) -> None:
-    """Until the nodes subscribe; their first start compiles the filter."""
-    topic = layout.tag_topic(layout.tags[0].name, "range")
-    waiting = _start("nn_estimation.ros.listeners", topic, f"{topic}_corrected", "--timeout", str(READY))
+def _wait_for_listeners(processes: Processes, topics: Sequence[str]) -> None:
+    waiting = _start("nn_estimation.ros.listeners", *topics, "--timeout", str(READY))
     try:
         while waiting.poll() is None:
             for name, process in processes.items():
@@ -132,7 +133,7 @@ def _wait_for_listeners(processes: dict[str, subprocess.Popen[str]], layout: Lay
     finally:
         waiting.kill()
     if waiting.returncode:
-        raise DemoError(f"the nodes did not subscribe within {READY:.0f} s")
+        raise DemoError(f"the nodes did not subscribe to {', '.join(topics)} within {READY:.0f} s")
 
 
 def _bar(share: float) -> None:
@@ -140,7 +141,7 @@ def _bar(share: float) -> None:
         print(f"\r  {'█' * int(40 * share):40s} {share:4.0%}", end="", file=sys.stderr, flush=True)
 
 
-def _stop(processes: dict[str, subprocess.Popen[str]]) -> None:
+def _stop(processes: Processes) -> None:
     for process in processes.values():
         if process.poll() is None:
             process.send_signal(signal.SIGINT)
@@ -151,33 +152,14 @@ def _stop(processes: dict[str, subprocess.Popen[str]]) -> None:
             process.kill()
 
 
-def _compare_live(live: Path, flight: Path, results: dict[str, object]) -> tuple[str, bool]:
-    """What the recorded topics say: error of the live corrected ranges, and how many came."""
-    samples = read_recording(flight)
-    truth: dict[tuple[int, str], float] = {}
-    for stamp, link, distance in zip(
-        samples.stamp.tolist(), samples.link.tolist(), samples.distance.tolist(), strict=True
-    ):
-        truth[round(stamp * 1e6), samples.links[link]] = distance
-    begin = samples.stamp[0] + START_UP
-    errors, sigmas = [], []
-    with BagReader(live) as bag:
-        for topic, _, data in bag.raw([t for t in bag.topics if t.endswith("range_corrected")]):
-            message = cdr.decode_range(data)
-            key = (round(message.stamp_ns * 1e-3), f"{_tag(topic)}|{message.frame_id}")
-            if key in truth and message.stamp_ns * 1e-9 >= begin:
-                errors.append(message.range - truth[key])
-                sigmas.append(message.variance**0.5)
-    if not errors:
-        return "live: no corrected range was recorded", False
-    metrics = range_metrics(np.array(errors), np.array(sigmas))
-    expected = int((samples.stamp >= begin).sum())
-    line = (
-        f"live over DDS: {len(errors)} of {expected} ranges passed the gate and were published corrected, "
-        f"rmse {metrics['rmse_m']:.4f} m"
-    )
-    return line, len(errors) > 0.5 * expected
-
-
-def _tag(topic: str) -> str:
-    return topic.split("/")[0] if topic.count("/") > 1 else "tag"
+def _index(shows: Sequence[Show], outcomes: Sequence[Outcome], directory: Path) -> Path:
+    """The page that links the reports."""
+    parts = ["<h1>Before and after</h1>"]
+    for show, outcome in zip(shows, outcomes, strict=True):
+        link = os.path.relpath(outcome.page, directory)
+        parts.append(f'<h2><a href="{html.escape(link)}">{html.escape(show.title)}</a></h2>')
+        parts += [f"<p>{html.escape(line)}</p>" for line in outcome.lines]
+    directory.mkdir(parents=True, exist_ok=True)
+    index = directory / "index.html"
+    index.write_text(page("nn_estimation demo", parts))
+    return index

@@ -111,9 +111,14 @@ def write(report: Report, directory: str | Path) -> Path:
         picture.figure.savefig(data, format="png", dpi=DPI)
         (directory / f"{picture.name}.png").write_bytes(data.getvalue())
         images.append(base64.b64encode(data.getvalue()).decode())
-    page = directory / "index.html"
-    page.write_text(_page(report, images))
-    return page
+    index = directory / "index.html"
+    index.write_text(_page(report, images))
+    return index
+
+
+def page(title: str, parts: Sequence[str]) -> str:
+    """An HTML page of parts that are HTML already."""
+    return _HTML.replace("TITLE", html.escape(title)).replace("BODY", "\n".join(parts))
 
 
 def text_table(results: Mapping[str, Any]) -> str:
@@ -198,7 +203,7 @@ def _page(report: Report, images: Sequence[str]) -> str:
     facts = {**report.facts, "made with": f"nn_estimation {__version__}"}
     rows = "".join(f"<dt>{html.escape(k)}</dt><dd>{html.escape(v)}</dd>" for k, v in facts.items())
     parts.append(f"<h2>How this came about</h2><dl>{rows}</dl>")
-    return _HTML.replace("TITLE", html.escape(report.title)).replace("BODY", "\n".join(parts))
+    return page(report.title, parts)
 
 
 _HTML = """<!doctype html>

@@ -14,7 +14,7 @@ from nn_estimation import __version__
 from nn_estimation.bags import BagReader, BagWriter
 from nn_estimation.cli import SETS, main
 from nn_estimation.datasets import registry
-from nn_estimation.uwb.commands import default_model
+from nn_estimation.shipped import default_model
 
 MODEL = str(default_model("uwb_demo.onnx"))
 COMMANDS = ("import", "train", "evaluate", "replay", "info", "bench", "demo", "play", "record")

@@ -14,6 +14,6 @@ def test_the_shipped_model_is_found_where_colcon_puts_it(tmp_path: Path) -> None
     shutil.copytree(source, packages / "nn_estimation", ignore=shutil.ignore_patterns("__pycache__"))
     models = tmp_path / "share" / "nn_estimation" / "models"
     shutil.copytree(source.parent / "models", models)
-    code = "from nn_estimation.uwb.commands import default_model; print(default_model())"
+    code = "from nn_estimation.shipped import default_model; print(default_model())"
     done = subprocess.run([sys.executable, "-c", code], cwd=packages, capture_output=True, text=True)
     assert done.stdout.strip() == str(models / "uwb_bias.onnx"), done.stderr

@@ -62,7 +62,7 @@ def test_wings_do_not_import_each_other(path: Path) -> None:
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(ROOT)))
 def test_only_the_command_line_and_the_importers_know_the_wings(path: Path) -> None:
     relative = path.relative_to(ROOT)
-    if relative.parts[0] in {*WINGS, "datasets"} or relative.name in ("cli.py", "demo.py"):
+    if relative.parts[0] in {*WINGS, "datasets"} or relative.name == "cli.py":
         return
     wings = {f"nn_estimation.{wing}" for wing in WINGS}
     up = {name for name in imported(path) if any(name.startswith(wing) for wing in wings)}

@@ -6,7 +6,6 @@ import math
 import sys
 from argparse import Namespace
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -134,20 +133,3 @@ def verdict(gain: Reduction) -> str:
     low, high = sorted((sign * gain.low, sign * gain.high))
     unsure = "" if low > 0.0 else ": not told apart"
     return f"{found} (95 % interval {low:.0f} to {high:.0f} %){unsure}"
-
-
-def default_model(name: str = "uwb_bias.onnx") -> Path:
-    """A model shipped with the package: in the source tree or installed under share/."""
-    here = Path(__file__).resolve()
-    prefixes = [
-        *here.parents[5:6],
-        Path(sys.prefix),
-    ]  # of PREFIX/lib/python3/site-packages, as colcon installs
-    candidates = [
-        here.parents[2] / "models" / name,
-        *(prefix / "share" / "nn_estimation" / "models" / name for prefix in prefixes),
-    ]
-    for path in candidates:
-        if path.is_file():
-            return path
-    raise FileNotFoundError(f"the shipped model {name} is in none of {', '.join(map(str, candidates))}")

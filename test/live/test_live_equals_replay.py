@@ -13,7 +13,7 @@ pytest.importorskip("rclpy")
 from nn_estimation import cdr
 from nn_estimation.bags import BagReader, BagWriter
 from nn_estimation.inference import Model
-from nn_estimation.uwb.commands import default_model
+from nn_estimation.shipped import default_model
 from nn_estimation.uwb.estimator import UwbEstimator
 from nn_estimation.uwb.learned_bias import load_bias_models
 from nn_estimation.uwb.replay import layout_of, write_replay

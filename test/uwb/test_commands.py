@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from nn_estimation.metrics import Reduction
+from nn_estimation.shipped import default_model
 from nn_estimation.traces import ErrorTrace
-from nn_estimation.uwb.commands import default_model, gains, verdict
+from nn_estimation.uwb.commands import gains, verdict
 
 
 @pytest.mark.parametrize(

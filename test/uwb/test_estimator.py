@@ -11,6 +11,7 @@ import pytest
 
 from nn_estimation.bags import BagReader
 from nn_estimation.inference import Model
+from nn_estimation.shipped import default_model
 from nn_estimation.uwb.bias import (
     BY_MODEL,
     FALLBACK_INFLATION,
@@ -24,7 +25,6 @@ from nn_estimation.uwb.bias import (
     UNKNOWN_LINK,
     BiasModel,
 )
-from nn_estimation.uwb.commands import default_model
 from nn_estimation.uwb.epochs import Epoch
 from nn_estimation.uwb.estimator import NO_POSE_INFLATION, Corrected, EstimatorParams, UwbEstimator
 from nn_estimation.uwb.features import POWER_FIELDS

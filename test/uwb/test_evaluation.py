@@ -9,8 +9,8 @@ import pytest
 from nn_estimation import cdr
 from nn_estimation.bags import BagError, BagReader, BagWriter
 from nn_estimation.datasets.recording import Recording, yaw_quaternion
+from nn_estimation.shipped import default_model
 from nn_estimation.uwb.bias import METHODS
-from nn_estimation.uwb.commands import default_model
 from nn_estimation.uwb.evaluation import Evaluation, evaluate
 from nn_estimation.uwb.samples import SampleError, read_recording
 

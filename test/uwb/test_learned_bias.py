@@ -12,7 +12,7 @@ from onnx_models import write_model
 
 from nn_estimation.contract import attach_contract
 from nn_estimation.inference import Model, ModelError
-from nn_estimation.uwb.commands import default_model
+from nn_estimation.shipped import default_model
 from nn_estimation.uwb.layout import Layout
 from nn_estimation.uwb.learned_bias import load_bias_models
 

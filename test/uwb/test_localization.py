@@ -11,9 +11,9 @@ from scipy.stats import chi2
 
 from nn_estimation.bags import BagReader
 from nn_estimation.inference import Model
+from nn_estimation.shipped import default_model
 from nn_estimation.uwb import tracking
 from nn_estimation.uwb.bias import AsMeasured, Bias
-from nn_estimation.uwb.commands import default_model
 from nn_estimation.uwb.epochs import Epoch
 from nn_estimation.uwb.estimator import UwbEstimator
 from nn_estimation.uwb.evaluation import evaluate

@@ -10,8 +10,8 @@ import pytest
 from nn_estimation import cdr
 from nn_estimation.bags import BagError, BagReader, BagWriter
 from nn_estimation.inference import Model
+from nn_estimation.shipped import default_model
 from nn_estimation.uwb.bias import uncalibrated
-from nn_estimation.uwb.commands import default_model
 from nn_estimation.uwb.estimator import Corrected, UwbEstimator
 from nn_estimation.uwb.evaluation import evaluate
 from nn_estimation.uwb.gate import ACCEPTED, NO_GEOMETRY
