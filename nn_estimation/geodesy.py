@@ -59,3 +59,11 @@ class LocalFrame:
     def position(self, latitude: float, longitude: float, height: float) -> np.ndarray:
         """(3,) [m] east, north, up of a place; angles in [rad]."""
         return self._turn @ (earth_centred(latitude, longitude, height) - self._origin)
+
+    def place(self, position: np.ndarray) -> np.ndarray:
+        """(N, 3) latitude, longitude [rad] and height [m] of positions (N, 3) [m] east, north, up."""
+        centred = self._origin + position @ self._turn
+        latitude, longitude = np.array([geodetic(row) for row in centred]).T
+        radius = SEMI_MAJOR / np.sqrt(1.0 - _E2 * np.sin(latitude) ** 2)
+        height = np.hypot(centred[:, 0], centred[:, 1]) / np.cos(latitude) - radius
+        return np.column_stack([latitude, longitude, height])

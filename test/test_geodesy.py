@@ -34,3 +34,15 @@ def test_north_is_north_and_up_is_up(latitude: float, longitude: float) -> None:
     assert north == pytest.approx(6.37, abs=0.05) and abs(east) < 1e-3
     east, north, _ = frame.position(latitude, longitude + 1e-6, 100.0)
     assert east == pytest.approx(6.38 * math.cos(latitude), abs=0.03) and abs(north) < 1e-3
+
+
+def test_a_place_comes_back_from_its_position_and_lies_where_it_should() -> None:
+    frame = LocalFrame(np.radians(49.0), np.radians(8.4), 115.0)
+    position = np.array(
+        [[0.0, 0.0, 0.0], [1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0], [3e3, -5e3, 40.0]]
+    )
+    place = frame.place(position)
+    np.testing.assert_allclose([frame.position(*each) for each in place], position, atol=1e-6)
+    # Lengths of a degree at 49 deg north, by the series of the US National Geospatial-Intelligence Agency.
+    off = np.degrees(place[1:3, 1::-1] - place[0, 1::-1])
+    np.testing.assert_allclose(off.diagonal(), [1.0 / 73_172.0, 1.0 / 111_209.0], rtol=1e-3)

@@ -14,12 +14,12 @@ from nn_estimation import __version__, cdr
 from nn_estimation.bags import BagWriter
 from nn_estimation.dead_reckoning.estimator import earth_rate
 from nn_estimation.dead_reckoning.simulated_car import FINE, START, CarParams, Motion, drive
+from nn_estimation.geodesy import LocalFrame
 
 GRAVITY = np.array([0.0, 0.0, 9.80665])  # [m/s^2] what an accelerometer at rest feels
 WHEEL_RADIUS = 0.31  # [m]
 GEAR = 4.0  # turns of the engine by one of the wheels, times half the ignitions of four cylinders
 IDLE = 22.0  # [Hz] of the engine at a standstill
-SEMI_MAJOR, E2 = 6378137.0, 6.69437999014e-3  # [m], WGS 84
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,27 +157,9 @@ def inertial(params: SimulationParams, truth: Drive, stamp: np.ndarray) -> tuple
     return gyro, middle.inv().apply(moved + coriolis + GRAVITY)
 
 
-def places(params: SimulationParams, position: np.ndarray) -> np.ndarray:
-    """(N, 3) latitude, longitude [deg] and height [m] of positions (N, 3) [m] in the world of the drive."""
-    latitude, longitude = math.radians(params.latitude_deg), math.radians(params.longitude_deg)
-    axes = Rotation.from_euler(
-        "ZY", [longitude, 0.5 * math.pi - latitude]
-    )  # south, east, up -> Earth-centred
-    sine, cosine = math.sin(latitude), math.cos(latitude)
-    radius = SEMI_MAJOR / math.sqrt(1.0 - E2 * sine**2)
-    origin = (radius + params.height) * np.array(
-        [cosine * math.cos(longitude), cosine * math.sin(longitude), 0.0]
-    )
-    origin[2] = (radius * (1.0 - E2) + params.height) * sine
-    x, y, z = (origin + axes.apply(position[:, [1, 0, 2]] * [-1.0, 1.0, 1.0])).T
-    # Bowring 1976
-    p, minor = np.hypot(x, y), SEMI_MAJOR * math.sqrt(1.0 - E2)
-    theta = np.arctan2(z * SEMI_MAJOR, p * minor)
-    lat = np.arctan2(
-        z + E2 / (1.0 - E2) * minor * np.sin(theta) ** 3, p - E2 * SEMI_MAJOR * np.cos(theta) ** 3
-    )
-    height = p / np.cos(lat) - SEMI_MAJOR / np.sqrt(1.0 - E2 * np.sin(lat) ** 2)
-    return np.column_stack([np.degrees(lat), np.degrees(np.arctan2(y, x)), height])
+def world(params: SimulationParams) -> LocalFrame:
+    """Where on the Earth the world of the drive is."""
+    return LocalFrame(math.radians(params.latitude_deg), math.radians(params.longitude_deg), params.height)
 
 
 def shaking(params: SimulationParams, truth: Drive, stamp: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -266,6 +248,8 @@ def _gnss_events(params: SimulationParams, truth: Drive) -> list[_Event]:
     for i in range(1, len(stamps)):
         wander[i] = keep * wander[i - 1] + math.sqrt(1.0 - keep**2) * wander[i]
     position = truth.position[rows] + drift * wander + white * rng.standard_normal((len(stamps), 3))
+    place = world(params).place(position)
+    place[:, :2] = np.degrees(place[:, :2])
     velocity = truth.velocity[rows] + fast * rng.standard_normal((len(stamps), 3))
     covariance = np.diag(white**2 + drift**2).ravel()
     of_twist = np.zeros((6, 6))
@@ -274,13 +258,11 @@ def _gnss_events(params: SimulationParams, truth: Drive) -> list[_Event]:
     begin, end = (START + at for at in params.outage)
     events: list[_Event] = []
     nothing = np.full(3, math.nan)
-    for at, stamp, place, v in zip(
-        stamps.tolist(), _nanoseconds(stamps), places(params, position), velocity, strict=True
-    ):
+    for at, stamp, where, v in zip(stamps.tolist(), _nanoseconds(stamps), place, velocity, strict=True):
         if begin <= at < end:
             fix = cdr.FixMessage(stamp, "imu_link", -1, nothing, np.zeros(9), 0)
         else:
-            fix = cdr.FixMessage(stamp, "imu_link", 0, place, covariance, 2)
+            fix = cdr.FixMessage(stamp, "imu_link", 0, where, covariance, 2)
             twist = cdr.TwistCovarianceMessage(stamp, "map", v, np.zeros(3), of_twist.ravel())
             data = cdr.encode_twist_covariance(twist)
             events.append((stamp, 3, "fix_velocity", cdr.TWIST_COVARIANCE, data))

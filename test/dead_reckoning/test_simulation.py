@@ -19,9 +19,9 @@ from nn_estimation.dead_reckoning.simulation import (
     drive_imu,
     imu_errors,
     inertial,
-    places,
     shaking,
     simulate_drive,
+    world,
 )
 
 PERFECT = {
@@ -207,27 +207,15 @@ def test_fixes_are_as_good_as_their_covariance_says(tmp_path: Path) -> None:
     path, truth = simulate_drive(params, tmp_path / "drive"), drive_imu(params)
     fixes = [cdr.decode_fix(data) for data in messages(path, "fix")]
     rows = truth.rows(np.array([m.stamp_ns * 1e-9 for m in fixes]))
-    right = places(params, truth.position[rows])
-    metres = np.array([111_209.0, 73_172.0, 1.0])  # of a degree of latitude, of longitude, of height
-    off = ((np.array([m.place for m in fixes]) - right) * metres)[:, [1, 0, 2]]
+    frame = world(params)
+    found = np.array([frame.position(*np.radians(m.place[:2]), m.place[2]) for m in fixes])
+    off = found - truth.position[rows]
     says = np.sqrt(np.diag(fixes[0].covariance.reshape(3, 3)))
     np.testing.assert_allclose(off.std(axis=0), says, rtol=0.15)
     assert np.abs(off.mean(axis=0)).max() < 0.3
     sent = [cdr.decode_twist_covariance(data) for data in messages(path, "fix_velocity")]
     wrong = np.array([m.velocity for m in sent]) - truth.velocity[rows]
     np.testing.assert_allclose(wrong.std(axis=0), np.sqrt(sent[0].covariance[[0, 7, 14]]), rtol=0.1)
-
-
-def test_a_metre_east_north_and_up_is_a_metre_on_the_globe() -> None:
-    params = SimulationParams()
-    origin, east, north, up = places(
-        params, np.array([[0.0, 0.0, 0.0], [1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
-    )
-    np.testing.assert_allclose(origin, [49.0, 8.4, 115.0], atol=1e-6)
-    # Lengths of a degree at 49 deg north, by the series of the US National Geospatial-Intelligence Agency.
-    assert east[1] - origin[1] == pytest.approx(1.0 / 73_172.0, rel=1e-3)
-    assert north[0] - origin[0] == pytest.approx(1.0 / 111_209.0, rel=1e-3)
-    assert up[2] - origin[2] == pytest.approx(1.0, abs=1e-6)
 
 
 def test_wheels_say_the_speed_with_their_scale(bag: Path) -> None:
