@@ -76,11 +76,22 @@ def run(makers: Sequence[Callable[[Path, Say], Show]], directory: str | Path = "
         # All at once: they spend seconds on imports, and the first time on compiling. A domain each keeps them apart.
         for number, show in enumerate(shows):
             os.environ["ROS_DOMAIN_ID"] = _domain(number)
-            say(f"starting {', '.join(show.nodes)}")
-            running.append({name: _start(*command) for name, command in show.nodes.items()})
+            say(f"starting {', '.join(show.nodes)} and a recorder")
+            live = directory / show.name / "live"
+            shutil.rmtree(live, ignore_errors=True)
+            commands = {**show.nodes, "recorder": ["nn_estimation.ros.recorder", str(live), *show.recorded]}
+            running.append({name: _start(*command) for name, command in commands.items()})
         for number, show in enumerate(shows):
             os.environ["ROS_DOMAIN_ID"] = _domain(number)
-            _play(show, directory / show.name / "live", running[number], say)
+            say(f"waiting for {', '.join(show.nodes)} to listen")
+            _wait_for_listeners(running[number], show.listens)
+            time.sleep(SETTLE)
+            say(f"playing {show.title} over DDS")
+            heard = [topic for topic in show.listens if topic in show.played]
+            play(show.bag, rate=show.rate, topics=show.played, clock=False, wait_for=heard, progress=_bar)
+            print(file=sys.stderr)
+            time.sleep(SETTLE)
+            _stop(running[number])
     finally:
         for processes in running:
             _stop(processes)
@@ -96,21 +107,6 @@ def run(makers: Sequence[Callable[[Path, Say], Show]], directory: str | Path = "
 
 def _domain(number: int) -> str:
     return str(1 + (2 * os.getpid() + number) % 100)
-
-
-def _play(show: Show, live: Path, processes: Processes, say: Say) -> None:
-    """Wait for the nodes, record what they say to the bag, stop them."""
-    shutil.rmtree(live, ignore_errors=True)
-    say(f"waiting for {', '.join(show.nodes)} to listen")
-    _wait_for_listeners(processes, show.listens)
-    processes["recorder"] = _start("nn_estimation.ros.recorder", str(live), *show.recorded)
-    time.sleep(SETTLE)
-    say(f"playing {show.title} over DDS")
-    heard = [topic for topic in show.listens if topic in show.played]
-    play(show.bag, rate=show.rate, topics=show.played, clock=False, wait_for=heard, progress=_bar)
-    print(file=sys.stderr)
-    time.sleep(SETTLE)
-    _stop(processes)
 
 
 def _start(module: str, *arguments: str) -> subprocess.Popen[str]:
