@@ -17,7 +17,7 @@ from nn_estimation.report import page
 from nn_estimation.ros.player import play
 
 READY = 60.0  # [s] at most until the nodes listen; the first start compiles the filters
-SETTLE = 1.0  # [s] the recorder looks for topics ten times a second
+SETTLE = 0.5  # [s] until the last message is recorded
 
 Say = Callable[[str], None]
 Processes = dict[str, subprocess.Popen[str]]
@@ -84,15 +84,16 @@ def run(makers: Sequence[Callable[[Path, Say], Show]], directory: str | Path = "
         for number, show in enumerate(shows):
             os.environ["ROS_DOMAIN_ID"] = _domain(number)
             say(f"waiting for {', '.join(show.nodes)} to listen")
-            _wait_for_listeners(running[number], show.listens)
-            time.sleep(SETTLE)
+            _wait_for_listeners(running[number], [*show.listens, *show.recorded])
             say(f"playing {show.title} over DDS")
             heard = [topic for topic in show.listens if topic in show.played]
             play(show.bag, rate=show.rate, topics=show.played, clock=False, wait_for=heard, progress=_bar)
             print(file=sys.stderr)
             time.sleep(SETTLE)
-            _stop(running[number])
+            _interrupt(running[number])
     finally:
+        for processes in running:
+            _interrupt(processes)
         for processes in running:
             _stop(processes)
     outcomes = []
@@ -137,10 +138,13 @@ def _bar(share: float) -> None:
         print(f"\r  {'█' * int(40 * share):40s} {share:4.0%}", end="", file=sys.stderr, flush=True)
 
 
-def _stop(processes: Processes) -> None:
+def _interrupt(processes: Processes) -> None:
     for process in processes.values():
         if process.poll() is None:
             process.send_signal(signal.SIGINT)
+
+
+def _stop(processes: Processes) -> None:
     for process in processes.values():
         try:
             process.communicate(timeout=10.0)

@@ -20,7 +20,7 @@ from nn_estimation.uwb.layout import Layout
 from nn_estimation.uwb.samples import read_recording
 from nn_estimation.uwb.simulation import SimulationParams, simulate_flight
 
-FLIGHT = SimulationParams(seed=0, duration=15.0)  # the model was trained on other seeds
+FLIGHT = SimulationParams(seed=0, duration=10.0)  # the model was trained on other seeds
 START_UP = 2.0  # [s] of flight left out of the live comparison: the nodes have no position yet
 MODEL = "uwb_demo.onnx"
 
