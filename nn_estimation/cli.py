@@ -13,6 +13,7 @@ from nn_estimation import __version__
 
 TASKS = ("uwb", "dead_reckoning")  # each a wing with a module `commands`
 SETS = ("lias", "hanyang", "starloc", "util", "kitti", "euroc", "comma")
+DEMOS = ("uwb", "dead_reckoning")  # each a wing with a module `demo`
 BENCHES = ("inference", "uwb", "dead_reckoning")
 USED_WRONGLY = 2
 
@@ -116,7 +117,7 @@ def _parser() -> argparse.ArgumentParser:
     bench.add_argument("what", nargs="?", choices=BENCHES, default="inference")
 
     demo = add("demo", "simulated flight and drive, live nodes, before and after", _demo)
-    demo.add_argument("task", nargs="?", choices=TASKS, help="only this one")
+    demo.add_argument("task", nargs="?", choices=DEMOS, help="only this one")
     demo.add_argument("--directory", default="demo", help="where the bags and the report go")
 
     play = add("play", "play a bag on this machine's topics", _play)
@@ -196,7 +197,7 @@ def _bench(args: argparse.Namespace) -> int:
 def _demo(args: argparse.Namespace) -> int:
     from nn_estimation.demo import run
 
-    tasks = [args.task] if args.task else TASKS
+    tasks = [args.task] if args.task else DEMOS
     makers = [importlib.import_module(f"nn_estimation.{task}.demo").show for task in tasks]
     return run(makers, args.directory)
 

@@ -10,11 +10,11 @@ import pytest
 
 pytest.importorskip("rclpy")
 
-from nn_estimation.cli import TASKS
+from nn_estimation.cli import DEMOS
 from nn_estimation.demo import DemoError, Outcome, Show, run
 
 
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("task", DEMOS)
 def test_the_demo_ends_with_a_page_that_links_its_report(task: str, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "nn_estimation.cli", "demo", task, "--directory", str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=240.0)
