@@ -27,12 +27,12 @@ class CarParams:
     town_speed: float = 13.9  # [m/s]
     country_speed: float = 22.0  # [m/s]
     loose_speed: float = 11.0  # [m/s] on a loose road
-    loose: float = 0.4  # share of the road that is loose: gravel, wet leaves
+    loose: float = 0.4  # share of the road that is loose: gravel, snow
     stop_time: float = 4.0  # [s] the shortest stop
 
     slip: float = -0.05  # [m/rad] lateral velocity = yaw rate x speed x this ...
     slip_speed: float = -0.0006  # [s/rad] ... + yaw rate x speed^2 x this
-    slip_noise: tuple[float, float] = (0.015, 0.25)  # [m/s] beyond that, on a firm and on a loose road
+    slip_noise: tuple[float, float] = (0.015, 0.5)  # [m/s] beyond that, on a firm and on a loose road
     slip_time: float = 1.0  # [s] it is correlated over
     squat: float = 0.005  # [rad s^2/m] the nose rises with forward acceleration
     lean: float = 0.008  # [rad s^2/m] the body leans out of a curve
