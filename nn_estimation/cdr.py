@@ -7,13 +7,25 @@ DDS-XTYPES plain CDR, little or big endian, after a 4 byte encapsulation header;
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 
 import numpy as np
+
+from nn_estimation.messages import (
+    FixMessage,
+    ImuMessage,
+    MagneticFieldMessage,
+    OdometryMessage,
+    PoseCovarianceMessage,
+    PoseMessage,
+    RangeMessage,
+    TwistCovarianceMessage,
+    Vector3Message,
+)
 
 RANGE = "sensor_msgs/msg/Range"
 VECTOR3 = "geometry_msgs/msg/Vector3Stamped"
 IMU = "sensor_msgs/msg/Imu"
+MAG = "sensor_msgs/msg/MagneticField"
 ODOMETRY = "nav_msgs/msg/Odometry"
 POSE = "geometry_msgs/msg/PoseStamped"
 POSE_COVARIANCE = "geometry_msgs/msg/PoseWithCovarianceStamped"
@@ -32,103 +44,6 @@ _DOUBLES = {(e, n): struct.Struct(f"{e}{n}d") for e in "<>" for n in (3, 7, 12, 
 
 class CdrError(ValueError):
     """Bytes that are not the message they should be."""
-
-
-@dataclass(frozen=True, slots=True)
-class RangeMessage:
-    """sensor_msgs/Range."""
-
-    stamp_ns: int
-    frame_id: str
-    range: float  # [m]
-    variance: float  # [m^2], 0 unknown
-    field_of_view: float = 0.0  # [rad]
-    min_range: float = 0.0  # [m]
-    max_range: float = 0.0  # [m]
-
-
-@dataclass(frozen=True, slots=True)
-class Vector3Message:
-    """geometry_msgs/Vector3Stamped."""
-
-    stamp_ns: int
-    frame_id: str
-    x: float
-    y: float
-    z: float
-
-
-@dataclass(frozen=True, slots=True)
-class ImuMessage:
-    """sensor_msgs/Imu, REP-145."""
-
-    stamp_ns: int
-    frame_id: str
-    gyro: np.ndarray  # (3,) [rad/s]
-    accel: np.ndarray  # (3,) [m/s^2]
-    orientation: np.ndarray  # (4,) x, y, z, w
-    orientation_covariance: np.ndarray  # (9,); first entry -1: no orientation
-    gyro_covariance: np.ndarray  # (9,)
-    accel_covariance: np.ndarray  # (9,)
-
-
-@dataclass(frozen=True, slots=True)
-class OdometryMessage:
-    """nav_msgs/Odometry; velocities in the child frame."""
-
-    stamp_ns: int
-    frame_id: str
-    child_frame_id: str
-    position: np.ndarray  # (3,) [m]
-    quaternion: np.ndarray  # (4,) x, y, z, w
-    covariance: np.ndarray  # (36,)
-    velocity: np.ndarray  # (3,) [m/s]
-    angular_velocity: np.ndarray  # (3,) [rad/s]
-    velocity_covariance: np.ndarray  # (36,)
-
-
-@dataclass(frozen=True, slots=True)
-class PoseMessage:
-    """geometry_msgs/PoseStamped."""
-
-    stamp_ns: int
-    frame_id: str
-    position: np.ndarray  # (3,) [m]
-    quaternion: np.ndarray  # (4,) x, y, z, w
-
-
-@dataclass(frozen=True, slots=True)
-class PoseCovarianceMessage:
-    """geometry_msgs/PoseWithCovarianceStamped."""
-
-    stamp_ns: int
-    frame_id: str
-    position: np.ndarray  # (3,) [m]
-    quaternion: np.ndarray  # (4,) x, y, z, w
-    covariance: np.ndarray  # (36,)
-
-
-@dataclass(frozen=True, slots=True)
-class TwistCovarianceMessage:
-    """geometry_msgs/TwistWithCovarianceStamped."""
-
-    stamp_ns: int
-    frame_id: str
-    velocity: np.ndarray  # (3,) [m/s]
-    angular_velocity: np.ndarray  # (3,) [rad/s]
-    covariance: np.ndarray  # (36,)
-
-
-@dataclass(frozen=True, slots=True)
-class FixMessage:
-    """sensor_msgs/NavSatFix."""
-
-    stamp_ns: int
-    frame_id: str
-    status: int  # below 0: no fix
-    place: np.ndarray  # (3,) latitude, longitude [deg], altitude above the ellipsoid [m]
-    covariance: np.ndarray  # (9,) [m^2] east, north, up
-    covariance_type: int  # 0: unknown
 
 
 def _begin(cdr: bytes) -> tuple[str, int, int, int]:
@@ -267,6 +182,22 @@ def encode_imu(message: ImuMessage) -> bytes:
     )
 
 
+def decode_mag(cdr: bytes) -> MagneticFieldMessage:
+    """sensor_msgs/MagneticField.
+
+    Raises:
+        CdrError: too short or malformed.
+    """
+    endian, stamp, start, end = _begin(cdr)
+    v = np.array(_doubles(cdr, endian, _align(end + 1, 8), 12))
+    return MagneticFieldMessage(stamp, _text(cdr, start, end), v[:3], v[3:])
+
+
+def encode_mag(message: MagneticFieldMessage) -> bytes:
+    """CDR bytes of a sensor_msgs/MagneticField."""
+    return _stamped(message, message.field, message.covariance)
+
+
 def decode_odometry(cdr: bytes) -> OdometryMessage:
     """nav_msgs/Odometry.
 
@@ -383,7 +314,8 @@ def encode_fix(message: FixMessage) -> bytes:
 
 
 def _stamped(
-    message: ImuMessage | PoseMessage | PoseCovarianceMessage | TwistCovarianceMessage, *parts: np.ndarray
+    message: ImuMessage | MagneticFieldMessage | PoseMessage | PoseCovarianceMessage | TwistCovarianceMessage,
+    *parts: np.ndarray,
 ) -> bytes:
     out = _head(message.stamp_ns, message.frame_id)
     _pad(out, 8)

@@ -40,6 +40,11 @@ MESSAGES: dict[str, tuple[st.SearchStrategy[Any], Callable[[Any], bytes], Callab
         cdr.encode_imu,
         cdr.decode_imu,
     ),
+    cdr.MAG: (
+        st.builds(cdr.MagneticFieldMessage, stamps, names, *map(arrays, (3, 9))),
+        cdr.encode_mag,
+        cdr.decode_mag,
+    ),
     cdr.ODOMETRY: (
         st.builds(cdr.OdometryMessage, stamps, names, names, *map(arrays, (3, 4, 36, 3, 3, 36))),
         cdr.encode_odometry,
@@ -169,6 +174,7 @@ EXAMPLES = {
     cdr.RANGE: cdr.RangeMessage(STAMP, "anchor_7", 3.25, 0.0625, 0.5, 0.25, 80.0),
     cdr.VECTOR3: cdr.Vector3Message(STAMP, "tag-a1", -80.5, math.nan, 12.0),
     cdr.IMU: cdr.ImuMessage(STAMP, "imu_link", *(np.arange(n) / 7.0 for n in (3, 3, 4, 9, 9, 9))),
+    cdr.MAG: cdr.MagneticFieldMessage(STAMP, "imu_link", *(np.arange(n) / 7e6 for n in (3, 9))),
     cdr.ODOMETRY: cdr.OdometryMessage(
         STAMP, "map", "base_link", *(np.arange(n) / 7.0 for n in (3, 4, 36, 3, 3, 36))
     ),
