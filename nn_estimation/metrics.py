@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -105,6 +106,47 @@ def _reduction(
     draws = np.random.default_rng(seed).integers(count, size=(RESAMPLES, count))
     low, high = np.quantile(percent(draws), (0.025, 0.975))
     return Reduction(found, float(low), float(high))
+
+
+def recording_reduction(
+    baseline: Sequence[np.ndarray],
+    error: Sequence[np.ndarray],
+    stamp: Sequence[np.ndarray],
+    block: float = BLOCK,
+    seed: int = 0,
+) -> Reduction:
+    """Mean over recordings of their RMSE, against that of `baseline`.
+
+    The interval is a bootstrap over recordings, as the next one is another recording, and over blocks of time within
+    each; a single recording of a single block gives none.
+
+    Args:
+        baseline: (N,) errors of each recording.
+        error: (N,) errors of each recording, of the same samples.
+        stamp: (N,) [s] of each recording.
+        block: [s] errors closer in time than this are not independent.
+        seed: of the resampling.
+    """
+    rng = np.random.default_rng(seed)
+    count = len(stamp)
+    found, drawn = np.empty((count, 2)), np.empty((count, RESAMPLES, count, 2))
+    blocks = 0
+    for r, (of_baseline, of_error, t) in enumerate(zip(baseline, error, stamp, strict=True)):
+        at = np.unique((t - t.min()) // block, return_inverse=True)[1]
+        sums = np.stack([np.bincount(at, e**2) for e in (of_baseline, of_error)], axis=-1)
+        sizes = np.bincount(at)
+        blocks += len(sizes)
+        found[r] = np.sqrt(sums.sum(0) / sizes.sum())
+        rows = rng.integers(len(sizes), size=(RESAMPLES, count, len(sizes)))
+        drawn[r] = np.sqrt(sums[rows].sum(2) / sizes[rows].sum(2)[..., None])
+    percent = float(100.0 * (1.0 - found[:, 1].sum() / found[:, 0].sum()))
+    if blocks < 2:
+        return Reduction(percent, math.nan, math.nan)
+    chosen = rng.integers(count, size=(RESAMPLES, count))
+    draw, place = np.arange(RESAMPLES)[:, None], np.arange(count)
+    sums = drawn[chosen, draw, place].sum(1)
+    low, high = np.quantile(100.0 * (1.0 - sums[:, 1] / sums[:, 0]), (0.025, 0.975))
+    return Reduction(percent, float(low), float(high))
 
 
 def coverage(error: np.ndarray, covariance: np.ndarray, sigmas: float) -> float:

@@ -14,6 +14,7 @@ from nn_estimation.metrics import (
     nees,
     pose_metrics,
     range_metrics,
+    recording_reduction,
     reduction,
     segment_errors,
 )
@@ -158,6 +159,41 @@ def test_errors_that_last_a_block_count_as_one_observation() -> None:
     naive = mean_reduction(baseline, error, np.arange(5000))
     assert (honest.low, honest.high) == pytest.approx((each.low, each.high))
     assert honest.high - honest.low > 5.0 * (naive.high - naive.low)
+
+
+def recordings(seed: int, gains: list[float], seconds: float = 200.0) -> tuple[list[np.ndarray], ...]:
+    """Errors of a baseline and of a method whose errors are (1 - gain) times as large, at 10 Hz."""
+    rng = np.random.default_rng(seed)
+    stamp = [np.arange(round(10 * seconds)) / 10.0 for _ in gains]
+    baseline = [rng.standard_normal(len(t)) for t in stamp]
+    error = [(1.0 - gain) * rng.standard_normal(len(t)) for t, gain in zip(stamp, gains, strict=True)]
+    return baseline, error, stamp
+
+
+def test_the_mean_over_recordings_is_that_of_their_rmse_whatever_their_lengths() -> None:
+    baseline = [np.full(400, 3.0), np.full(50, -1.0)]
+    error = [np.full(400, 2.0), np.full(50, 1.0)]
+    stamp = [np.arange(400) / 10.0, np.arange(50) / 10.0]
+    assert recording_reduction(baseline, error, stamp).percent == pytest.approx(25.0)
+
+
+def test_a_gain_on_every_recording_is_told_from_chance_and_one_on_a_single_one_is_not() -> None:
+    sure = recording_reduction(*recordings(0, [0.2] * 7))
+    assert 15.0 < sure.low < 20.0 < sure.high < 25.0
+    # The same mean, but all of it from one recording: the next one may well gain nothing.
+    unsure = recording_reduction(*recordings(0, [0.9, *[0.083] * 6]))
+    assert unsure.percent == pytest.approx(sure.percent, abs=2.0)
+    assert unsure.low < 11.0 and unsure.high - unsure.low > 3 * (sure.high - sure.low)
+
+
+def test_one_recording_has_the_interval_of_its_blocks() -> None:
+    baseline, error, stamp = recordings(1, [0.2])
+    found = recording_reduction(baseline, error, stamp)
+    pooled = reduction(baseline[0], error[0], stamp[0])
+    assert found.percent == pytest.approx(pooled.percent)
+    assert (found.low, found.high) == pytest.approx((pooled.low, pooled.high), abs=0.4)
+    short = recording_reduction(*recordings(1, [0.2], seconds=4.0))
+    assert np.isnan([short.low, short.high]).all() and np.isfinite(short.percent)
 
 
 @given(seeds, st.floats(0.1, 10.0))
