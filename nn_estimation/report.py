@@ -24,6 +24,12 @@ COLOURS = {
     "affine": "#0072b2",
     "ridge": "#009e73",
     "tuned": "#0072b2",
+    "vqf": "#0072b2",
+    "vqf_latency": "#56b4e9",
+    "filter": "#009e73",
+    "riann": "#cc79a7",
+    "madgwick": "#e69f00",
+    "imufusion": "#8c8c8c",
     "network": "#d55e00",
 }
 HEADINGS = {
@@ -47,6 +53,15 @@ HEADINGS = {
     "position_nees": "position NEES",
     "velocity_nees": "velocity NEES",
     "nis": "NIS",
+    "total_deg": "total RMSE [°]",
+    "heading_deg": "heading RMSE [°]",
+    "inclination_deg": "inclination RMSE [°]",
+    "total_p95_deg": "total p95 [°]",
+    "total_max_deg": "total max [°]",
+    "tilt_coverage_1sigma": "tilt in 1σ",
+    "tilt_coverage_2sigma": "tilt in 2σ",
+    "heading_coverage_1sigma": "heading in 1σ",
+    "heading_coverage_2sigma": "heading in 2σ",
     "network_share": "network spoke",
 }
 _IN_TEXT = {
@@ -65,10 +80,18 @@ _IN_TEXT = {
     "velocity_coverage_3sigma": "velocity: in 3 sigma",
     "velocity_nees": "NEES",
     "nis": "NIS",
+    "total_deg": "total [deg]",
+    "heading_deg": "heading",
+    "inclination_deg": "inclination",
+    "total_p95_deg": "p95",
+    "total_max_deg": "max",
+    "tilt_coverage_2sigma": "tilt: in 2 sigma",
+    "heading_coverage_2sigma": "heading: in 2 sigma",
 }
 _LOWER_IS_BETTER = {
     "rmse_m", "mae_m", "p95_m", "std_m", "position_rmse_m", "position_p95_m", "yaw_rmse_deg", "t_rel_percent",
-    "r_rel_deg_per_km", "end_error_m",
+    "r_rel_deg_per_km", "end_error_m", "total_deg", "heading_deg", "inclination_deg", "total_p95_deg",
+    "total_max_deg",
 }  # fmt: skip
 
 
