@@ -1,4 +1,4 @@
-"""Metrics of ranges, trajectories and of how true the predicted uncertainties are."""
+"""Metrics of ranges, trajectories, orientations and of how true the predicted uncertainties are."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.spatial.transform import Rotation
 
 from nn_estimation.traces import PoseTrace
 
@@ -173,6 +174,72 @@ def nees(error: np.ndarray, covariance: np.ndarray) -> float:
     """
     whitened = np.linalg.solve(covariance, error[..., None])[..., 0]
     return float(np.mean(np.sum(error * whitened, axis=1))) / error.shape[1]
+
+
+@dataclass(frozen=True)
+class AttitudeErrors:
+    """Of N orientations, parted as the BROAD benchmark does: first the heading is off, then the world leans."""
+
+    total: np.ndarray  # (N,) [rad] angle of the whole rotation, 0 to pi
+    heading: np.ndarray  # (N,) [rad] about the vertical, -pi to pi
+    tilt: np.ndarray  # (N, 2) [rad] rotation vector about the world's horizontal axes
+
+    @property
+    def inclination(self) -> np.ndarray:
+        """(N,) [rad] angle of the tilt, 0 to pi."""
+        return np.linalg.norm(self.tilt, axis=1)
+
+
+def attitude_errors(estimate: np.ndarray, truth: np.ndarray) -> AttitudeErrors:
+    """Rotations from the true to the estimated orientation, in the world; Laidig et al. 2021, eq. 5 to 9.
+
+    Args:
+        estimate: (N, 4) unit quaternions x, y, z, w, sensor to world with z up.
+        truth: (N, 4) the same.
+    """
+    error = (Rotation.from_quat(estimate) * Rotation.from_quat(truth).inv()).as_quat(canonical=True)
+    x, y, z, w = error.T
+    level, upright = np.hypot(x, y), np.hypot(z, w)
+    angle = 2.0 * np.arctan2(level, upright)
+    # Rotation = tilt * heading: the horizontal part of q (0, 0, -z, w), which has no vertical one.
+    axis = np.column_stack([x * w - y * z, y * w + x * z])
+    scale = np.divide(angle, level * upright, out=np.zeros_like(angle), where=level * upright > 0.0)
+    tilt = axis * scale[:, None]
+    over = upright == 0.0  # on its head: no heading, and the axis is that of the rotation
+    tilt[over] = np.pi * np.column_stack([x, y])[over]
+    heading = np.where(over, 0.0, 2.0 * np.arctan2(z, w))
+    return AttitudeErrors(2.0 * np.arctan2(np.hypot(level, z), w), heading, tilt)
+
+
+def attitude_metrics(
+    estimate: np.ndarray, truth: np.ndarray, covariance: np.ndarray | None = None
+) -> dict[str, float]:
+    """Of N orientations, without alignment.
+
+    Args:
+        estimate: (N, 4) x, y, z, w, sensor to world with z up.
+        truth: (N, 4) the same.
+        covariance: (N, 3, 3) [rad^2] of the rotation error about the world axes, where one is predicted.
+
+    Returns:
+        total_deg, heading_deg and inclination_deg (root mean square), total_p95_deg, total_max_deg, and, with a
+        covariance, tilt_coverage_1sigma, _2sigma: the share of single horizontal components within one and two of
+        their predicted standard deviations, and heading_coverage_1sigma, _2sigma.
+    """
+    errors = attitude_errors(estimate, truth)
+    found = {
+        f"{name}_deg": float(np.degrees(np.sqrt(np.mean(getattr(errors, name) ** 2))))
+        for name in ("total", "heading", "inclination")
+    }
+    found["total_p95_deg"] = float(np.degrees(np.quantile(errors.total, 0.95)))
+    found["total_max_deg"] = float(np.degrees(errors.total.max()))
+    if covariance is not None:
+        for sigmas in (1, 2):
+            found[f"tilt_coverage_{sigmas}sigma"] = coverage(errors.tilt, covariance[:, :2, :2], sigmas)
+            found[f"heading_coverage_{sigmas}sigma"] = coverage(
+                errors.heading[:, None], covariance[:, 2:, 2:], sigmas
+            )
+    return found
 
 
 def auc(score: np.ndarray, positive: np.ndarray) -> float:

@@ -8,6 +8,8 @@ from scipy.spatial.transform import Rotation
 
 from nn_estimation.metrics import (
     BLOCK,
+    attitude_errors,
+    attitude_metrics,
     auc,
     coverage,
     mean_reduction,
@@ -285,3 +287,62 @@ def test_segment_errors_follow_the_kitti_development_kit() -> None:
 def test_a_path_too_short_for_a_segment_has_no_relative_error() -> None:
     R, p = wandering(0, 50)
     assert np.isnan(segment_errors(R, p, R, p).t_rel_percent)
+
+
+def of_rotations(*rotations: Rotation) -> tuple[np.ndarray, ...]:
+    return tuple(rotation.as_quat() for rotation in rotations)
+
+
+@given(seeds)
+def test_an_attitude_error_is_a_turn_of_the_world_and_then_a_lean(seed: int) -> None:
+    estimate, truth = Rotation.random(50, random_state=seed), Rotation.random(50, random_state=seed + 1)
+    errors = attitude_errors(*of_rotations(estimate, truth))
+    off = estimate * truth.inv()
+    lean = Rotation.from_rotvec(np.column_stack([errors.tilt, np.zeros(50)]))
+    turn = Rotation.from_euler("z", errors.heading[:, None])
+    np.testing.assert_allclose((lean * turn * off.inv()).magnitude(), 0.0, atol=1e-7)
+    np.testing.assert_allclose(errors.total, off.magnitude(), atol=1e-7)
+    up_seen, up = estimate.inv().apply([0.0, 0.0, 1.0]), truth.inv().apply([0.0, 0.0, 1.0])
+    angle = np.arccos(np.clip(np.sum(up_seen * up, axis=1), -1.0, 1.0))
+    np.testing.assert_allclose(errors.inclination, angle, atol=1e-6)
+    # As the authors of BROAD write them.
+    z, w = off.as_quat()[:, 2:].T
+    np.testing.assert_allclose(errors.total, 2.0 * np.arccos(np.abs(w)), atol=1e-6)
+    np.testing.assert_allclose(np.abs(errors.heading), 2.0 * np.abs(np.arctan(z / w)), atol=1e-6)
+    np.testing.assert_allclose(errors.inclination, 2.0 * np.arccos(np.sqrt(w**2 + z**2)), atol=1e-6)
+
+
+def test_attitude_errors_of_hand_made_turns() -> None:
+    truth = Rotation.random(4, random_state=3)
+    off = Rotation.from_rotvec(np.radians([[0, 0, 0], [0, 0, -170], [20, 0, 0], [0, 180, 0]]))
+    errors = attitude_errors(*of_rotations(off * truth, truth))
+    np.testing.assert_allclose(np.degrees(errors.total), [0, 170, 20, 180], atol=1e-6)
+    np.testing.assert_allclose(np.degrees(errors.heading), [0, -170, 0, 0], atol=1e-6)
+    np.testing.assert_allclose(np.degrees(errors.tilt[:3]), [[0, 0], [0, 0], [20, 0]], atol=1e-6)
+    assert np.degrees(errors.inclination[3]) == pytest.approx(180.0)
+    metrics = attitude_metrics(*of_rotations(off * truth, truth))
+    assert metrics["total_deg"] == pytest.approx(np.sqrt((170**2 + 20**2 + 180**2) / 4))
+    assert metrics["heading_deg"] == pytest.approx(85.0)
+    assert metrics["inclination_deg"] == pytest.approx(np.sqrt((20**2 + 180**2) / 4))
+    assert metrics["total_max_deg"] == pytest.approx(180.0)
+    assert metrics["total_p95_deg"] == pytest.approx(178.5)
+    assert not [name for name in metrics if "coverage" in name]
+
+
+@given(seeds)
+def test_the_sign_of_a_quaternion_changes_no_attitude_error(seed: int) -> None:
+    estimate, truth = of_rotations(*(Rotation.random(20, random_state=seed + i) for i in range(2)))
+    assert attitude_metrics(estimate, truth) == pytest.approx(attitude_metrics(-estimate, truth))
+
+
+def test_attitude_coverage_is_honest_about_each_world_axis_on_its_own() -> None:
+    sigma = np.radians([0.5, 1.0, 6.0])
+    noise = sigma * np.random.default_rng(0).standard_normal((20_000, 3))
+    truth = Rotation.random(len(noise), random_state=1)
+    estimate = Rotation.from_rotvec(noise) * truth
+    covariance = np.tile(np.diag((sigma * [1.0, 1.0, 2.0]) ** 2), (len(noise), 1, 1))
+    metrics = attitude_metrics(*of_rotations(estimate, truth), covariance)
+    assert metrics["tilt_coverage_1sigma"] == pytest.approx(0.6827, abs=0.01)
+    assert metrics["tilt_coverage_2sigma"] == pytest.approx(0.9545, abs=0.01)
+    assert metrics["heading_coverage_1sigma"] == pytest.approx(0.9545, abs=0.01)  # said twice as large
+    assert metrics["heading_coverage_2sigma"] == pytest.approx(0.99994, abs=0.001)
