@@ -12,12 +12,13 @@ from matplotlib.figure import Figure
 from nn_estimation import cdr
 from nn_estimation.bags import BagReader
 from nn_estimation.dead_reckoning.commands import gains, verdict
-from nn_estimation.dead_reckoning.drive import IMU_TOPIC, TICK, Drive, read_drive
+from nn_estimation.dead_reckoning.drive import IMU_TOPIC, Drive, read_drive
 from nn_estimation.dead_reckoning.evaluation import evaluate
 from nn_estimation.dead_reckoning.figures import pictures
 from nn_estimation.dead_reckoning.simulated_car import START
 from nn_estimation.dead_reckoning.simulation import SimulationParams, simulate_drive, world
 from nn_estimation.demo import Outcome, Say, Show
+from nn_estimation.recorded import TICK
 from nn_estimation.report import COLOURS, Picture, Report, text_table, write
 from nn_estimation.shipped import default_model
 

@@ -8,18 +8,16 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
-import yaml
 from scipy.spatial.transform import Rotation, Slerp
 
 from nn_estimation import cdr
 from nn_estimation.bags import BagReader
 from nn_estimation.dead_reckoning.constants import Constants
 from nn_estimation.dead_reckoning.estimator import State, first_state
+from nn_estimation.recorded import UNKNOWN, columns, reached, scored
 
 IMU_TOPIC, TRUTH_TOPIC, WHEEL_TOPIC = "imu/data_raw", "ground_truth/odometry", "wheel/twist"
 MAX_TRUTH_GAP = 0.3  # [s] over which the truth is interpolated
-TICK = 1e-6  # [s] to which stamps are exact
-UNKNOWN = 1e5  # variance from which on a value counts as not given
 
 
 class DriveError(ValueError):
@@ -93,8 +91,8 @@ def read_drive(path: str | Path, remap: Mapping[str, str] | None = None, truth: 
             else:
                 imu.append(cdr.decode_imu(data))
         custom = bag.custom_data
-    stamp, gyro, accel = _columns(imu, "gyro", "accel")
-    true_stamp, position, quaternion, velocity, known = _columns(
+    stamp, gyro, accel = columns(imu, "gyro", "accel")
+    true_stamp, position, quaternion, velocity, known = columns(
         odometry, "position", "quaternion", "velocity", "velocity_covariance"
     )
     if len(stamp) < 2 or len(true_stamp) < 2:
@@ -105,14 +103,9 @@ def read_drive(path: str | Path, remap: Mapping[str, str] | None = None, truth: 
     world = Rotation.from_quat(quaternion).apply(velocity)
     if known[:, 0].max() > UNKNOWN:
         world = np.gradient(position, true_stamp, axis=0)
-    after = np.clip(np.searchsorted(true_stamp, stamp), 1, len(true_stamp) - 1)
-    scored = (true_stamp[after] - true_stamp[after - 1] <= MAX_TRUTH_GAP) | np.isin(stamp, true_stamp)
-    intervals = (yaml.safe_load(custom.get("scored", "{}")) or {}).get("intervals")
-    if intervals is not None:
-        scored &= np.any([(stamp > a - TICK) & (stamp < b + TICK) for a, b in intervals], axis=0)
     latitude = float(np.radians(float(custom["latitude_deg"]))) if "latitude_deg" in custom else None
     position, world = (_interpolated(stamp, true_stamp, values) for values in (position, world))
-    wheel_stamp, wheel_velocity = _columns(wheels, "velocity")
+    wheel_stamp, wheel_velocity = columns(wheels, "velocity")
     return Drive(
         Path(path).name,
         stamp,
@@ -121,22 +114,10 @@ def read_drive(path: str | Path, remap: Mapping[str, str] | None = None, truth: 
         turn.as_matrix(),
         position,
         world,
-        scored,
+        reached(stamp, true_stamp, MAX_TRUTH_GAP) & scored(stamp, custom),
         latitude,
         np.column_stack([wheel_stamp, wheel_velocity[:, 0]]) if wheels else np.empty((0, 2)),
     )
-
-
-def _columns(messages: list, *names: str) -> list[np.ndarray]:
-    """Stamps (N,) [s], and an array of each attribute; without NaN and without what is late or repeated."""
-    stamp = np.array([message.stamp_ns for message in messages], dtype=np.int64)
-    columns = [np.array([getattr(message, name) for message in messages]) for name in names]
-    if not len(stamp):
-        return [np.empty(0), *(np.empty((0, 3)) for _ in columns)]
-    finite = np.all([np.isfinite(column).all(axis=1) for column in columns], axis=0)
-    stamp = stamp[finite]
-    later = np.r_[True, stamp[1:] > np.maximum.accumulate(stamp)[:-1]]
-    return [stamp[later] * 1e-9, *(column[finite][later] for column in columns)]
 
 
 def _interpolated(at: np.ndarray, stamp: np.ndarray, values: np.ndarray) -> np.ndarray:

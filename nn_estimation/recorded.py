@@ -1,0 +1,42 @@
+"""What a bag recorded, as arrays: columns of messages, where the truth reaches, and what of it is scored."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import yaml
+
+TICK = 1e-6  # [s] to which stamps are exact
+UNKNOWN = 1e5  # variance from which on a value counts as not given
+
+
+def columns(messages: Sequence[Any], *names: str) -> list[np.ndarray]:
+    """Stamps (N,) [s], and an array of each attribute; without NaN and without what is late or repeated."""
+    stamp = np.array([message.stamp_ns for message in messages], dtype=np.int64)
+    values = [np.array([getattr(message, name) for message in messages]) for name in names]
+    if not len(stamp):
+        return [np.empty(0), *(np.empty((0, 3)) for _ in values)]
+    finite = np.all([np.isfinite(column).all(axis=1) for column in values], axis=0)
+    stamp = stamp[finite]
+    later = np.r_[True, stamp[1:] > np.maximum.accumulate(stamp)[:-1]]
+    return [stamp[later] * 1e-9, *(column[finite][later] for column in values)]
+
+
+def reached(stamp: np.ndarray, true_stamp: np.ndarray, longest: float) -> np.ndarray:
+    """(N,) bool: stamps (N,) of a true one of (M,), or between two that are at most `longest` [s] apart."""
+    after = np.clip(np.searchsorted(true_stamp, stamp), 1, len(true_stamp) - 1)
+    inside = (stamp >= true_stamp[0]) & (stamp <= true_stamp[-1])
+    return inside & ((true_stamp[after] - true_stamp[after - 1] <= longest) | np.isin(stamp, true_stamp))
+
+
+def scored(stamp: np.ndarray, custom_data: Mapping[str, str]) -> np.ndarray:
+    """(N,) bool: stamps (N,) in the intervals that a bag's metadata scores; all where it names none."""
+    intervals = (yaml.safe_load(custom_data.get("scored", "{}")) or {}).get("intervals")
+    if intervals is None:
+        return np.ones(len(stamp), dtype=bool)
+    inside = np.zeros(len(stamp), dtype=bool)
+    for first, last in intervals:
+        inside |= (stamp > first - TICK) & (stamp < last + TICK)
+    return inside
