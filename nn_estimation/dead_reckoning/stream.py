@@ -18,6 +18,7 @@ from nn_estimation.dead_reckoning.measurements import Aid, Speed
 from nn_estimation.dead_reckoning.model import Setup
 from nn_estimation.dead_reckoning.starting import Start, Starter
 from nn_estimation.geodesy import LocalFrame
+from nn_estimation.pace import Pace
 
 IMU_TOPIC, SET_POSE_TOPIC, ODOMETRY_TOPIC = "imu/data_raw", "set_pose", "odometry"
 FIX_TOPIC, FIX_VELOCITY_TOPIC, WHEEL_TOPIC = "fix", "fix_velocity", "wheel/twist"
@@ -78,6 +79,7 @@ class DeadReckoningStream:
         )
         self._antenna = np.array(params.antenna)
         self._frame: LocalFrame | None = None
+        self._pace = Pace(params.publish_rate)
         self._handlers: dict[str, tuple[str, Callable[[bytes], Estimate | None]]] = {
             IMU_TOPIC: (cdr.IMU, self._imu),
             SET_POSE_TOPIC: (cdr.POSE_COVARIANCE, self._set_pose),
@@ -140,7 +142,8 @@ class DeadReckoningStream:
         return recent
 
     def _forget(self) -> None:
-        self._last = self._next = -math.inf
+        self._last = -math.inf
+        self._pace.reset()
         self._rated = 0.0
         self._other_rate = False
 
@@ -190,16 +193,7 @@ class DeadReckoningStream:
                 self.aided.source(self.params.aiding).last = stamp
             estimate = self.estimator.estimate()
         self._watch_rate(dt)
-        return self._due(estimate, dt)
-
-    def _due(self, estimate: Estimate | None, dt: float) -> Estimate | None:
-        if estimate is None or not self.params.publish_rate:
-            return estimate
-        if estimate.stamp < self._next - 0.5 * dt:  # half a sample early is nearer than half a sample late
-            return None
-        period = 1.0 / self.params.publish_rate
-        self._next = (self._next if self._next > estimate.stamp - period else estimate.stamp) + period
-        return estimate
+        return estimate if estimate is not None and self._pace.due(estimate.stamp, dt) else None
 
     def _watch_rate(self, dt: float) -> None:
         network = self.setup.network
