@@ -54,7 +54,8 @@ setup(
             "torch>=2.5",
             "tqdm>=4.66",
         ],
-        "peers": ["ahrs>=0.4", "imufusion>=1.2", "riann>=0.2", "vqf>=2.1"],  # filters that attitude is compared to
+        # Filters that attitude is compared to.
+        "peers": ["ahrs>=0.4", "imufusion>=1.2", "riann>=0.2", "vqf>=2.1"],
         "test": ["pytest==8.3.5", "evo>=1.26", "hypothesis>=6.100", "mypy>=1.10", "ruff>=0.6", "vqf>=2.1"],
     },
     zip_safe=False,
