@@ -11,10 +11,10 @@ from pathlib import Path
 
 from nn_estimation import __version__
 
-TASKS = ("uwb", "dead_reckoning")  # each a wing with a module `commands`
-SETS = ("lias", "hanyang", "starloc", "util", "kitti", "euroc", "comma")
+TASKS = ("uwb", "dead_reckoning", "attitude")  # each a wing with a module `commands`
+SETS = ("lias", "hanyang", "starloc", "util", "kitti", "euroc", "comma", "broad", "repoimu")
 DEMOS = ("uwb", "dead_reckoning")  # each a wing with a module `demo`
-BENCHES = ("inference", "uwb", "dead_reckoning")
+BENCHES = ("inference", "uwb", "dead_reckoning", "attitude")
 USED_WRONGLY = 2
 
 
@@ -88,7 +88,7 @@ def _parser() -> argparse.ArgumentParser:
         "--require",
         type=float,
         metavar="PERCENT",
-        help="exit 1 unless network is so far below affine (uwb) or tuned (dead_reckoning)",
+        help="exit 1 unless network is so far below affine (uwb), tuned (dead_reckoning) or vqf (attitude)",
     )
 
     replay = add("replay", "write a bag with what the node would have published", _of_task("replay"))
@@ -158,6 +158,7 @@ def _missing(error: ModuleNotFoundError) -> str:
         "sklearn": "train",
         "tqdm": "train",
         "onnxscript": "train",
+        "vqf": "peers",
         "onnxruntime": "cpu",
     }
     extra = extras.get(name, "ros" if name == "rclpy" or name.endswith("_msgs") else None)
@@ -189,6 +190,7 @@ def _bench(args: argparse.Namespace) -> int:
         "inference": ("nn_estimation.inference_speed", ["uwb_bias.onnx"]),
         "uwb": ("nn_estimation.uwb.speed", ["uwb_demo.onnx"]),  # of the simulated room
         "dead_reckoning": ("nn_estimation.dead_reckoning.speed", ["dead_reckoning.onnx"]),
+        "attitude": ("nn_estimation.attitude.speed", ["attitude.onnx"]),
     }[args.what]
     print(importlib.import_module(module).report(*map(default_model, models)))
     return 0

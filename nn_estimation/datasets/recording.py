@@ -67,6 +67,14 @@ class Recording:
             message = cdr.ImuMessage(ns, "imu_link", w, a, quaternion, none, unknown, unknown)
             self.events.append((nanoseconds(arrival), 1, topic, cdr.IMU, cdr.encode_imu(message)))
 
+    def add_mag(self, topic: str, stamps: np.ndarray, field: np.ndarray) -> None:
+        """Magnetic field (N, 3) [T] in imu_link at (N,) [s]; before the IMU sample of the same stamp."""
+        unknown = np.zeros(9)
+        for stamp, vector in zip(stamps, field, strict=True):
+            ns = nanoseconds(stamp)
+            message = cdr.MagneticFieldMessage(ns, "imu_link", vector, unknown)
+            self.events.append((ns, 0, topic, cdr.MAG, cdr.encode_mag(message)))
+
     def add_speed(self, topic: str, stamps: np.ndarray, speed: np.ndarray) -> None:
         """Forward speed (N,) [m/s] of base_link by the wheels, its variance unknown."""
         covariance = np.zeros(36)
@@ -82,23 +90,27 @@ class Recording:
     def add_truth(
         self,
         stamps: np.ndarray,
-        position: np.ndarray,
+        position: np.ndarray | None,
         quaternion: np.ndarray,
         velocity: np.ndarray | None = None,
         child: str = "base_link",
     ) -> None:
         """Poses (N,) [s], (N, 3) [m], (N, 4) x, y, z, w; velocities (N, 3) [m/s] in the child frame.
 
-        What is not given is flagged unknown: the turn rate always, the velocity where it is None.
+        What is not given is flagged unknown: the turn rate always, position and velocity where they are None.
         """
         covariance = np.zeros(36)
+        if position is None:
+            covariance[:21:7] = UNKNOWN
         unknown = np.zeros(36)
         unknown[::7] = UNKNOWN
         if velocity is not None:
             unknown[:21:7] = 0.0
         zero = np.zeros(3)
-        velocities = np.zeros((len(stamps), 3)) if velocity is None else velocity
-        for stamp, p, q, v in zip(stamps, position, quaternion, velocities, strict=True):
+        nowhere = np.zeros((len(stamps), 3))
+        positions = nowhere if position is None else position
+        velocities = nowhere if velocity is None else velocity
+        for stamp, p, q, v in zip(stamps, positions, quaternion, velocities, strict=True):
             ns = nanoseconds(stamp)
             message = cdr.OdometryMessage(ns, "map", child, p, q, covariance, v, zero, unknown)
             data = cdr.encode_odometry(message)
@@ -132,6 +144,13 @@ class Recording:
 def nanoseconds(stamp: float) -> int:
     """Stamp [s] -> [ns], on the microsecond grid that a double keeps exact for years."""
     return round(stamp * 1e6) * 1000
+
+
+def intervals(stamp: np.ndarray, inside: np.ndarray) -> list[list[float]]:
+    """First and last stamp of every run of samples that are inside; both (N,)."""
+    edges = np.diff(np.concatenate([[False], inside, [False]]).astype(np.int8))
+    first, last = np.flatnonzero(edges == 1), np.flatnonzero(edges == -1) - 1
+    return [[float(stamp[a]), float(stamp[b])] for a, b in zip(first, last, strict=True)]
 
 
 def yaw_quaternion(yaw: np.ndarray) -> np.ndarray:
@@ -183,20 +202,23 @@ def read_columns(path: Path, names: Sequence[str], optional: Sequence[str] = ())
     return np.array(rows).reshape(-1, len(index))
 
 
-def read_arrays(path: Path, columns: Mapping[str, int], *, same_length: bool) -> dict[str, np.ndarray]:
+def read_arrays(
+    path: Path, columns: Mapping[str, int], *, same_length: bool, with_gaps: Sequence[str] = ()
+) -> dict[str, np.ndarray]:
     """Arrays of an .npz file as float64: (N,) where one column is named, else (N, columns).
 
     Args:
         path: of the file.
         columns: name -> number of columns.
         same_length: whether all have as many rows.
+        with_gaps: names of those that may hold NaN.
 
     Raises:
         DatasetError: cannot be read, or an array is missing, of another shape or not finite.
     """
     try:
         with np.load(path, allow_pickle=False) as file:
-            data = {name: np.asarray(file[name], dtype=np.float64) for name in columns}
+            data = {name: np.atleast_1d(np.asarray(file[name], dtype=np.float64)) for name in columns}
     except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
         raise DatasetError(f"{path} does not hold {', '.join(columns)}: {error}") from error
     rows = len(next(iter(data.values())))
@@ -205,7 +227,8 @@ def read_arrays(path: Path, columns: Mapping[str, int], *, same_length: bool) ->
         wanted = (count,) if number == 1 else (count, number)
         if data[name].shape == (count, 1):
             data[name] = data[name].reshape(wanted)
-        if data[name].shape != wanted or not np.isfinite(data[name]).all() or not count:
+        whole = name in with_gaps or np.isfinite(data[name]).all()
+        if data[name].shape != wanted or not whole or not count:
             raise DatasetError(f"{path}: {name} is not {wanted} finite numbers")
     return data
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from nn_estimation.datasets.recording import DatasetError, Recording
 
-SETS = ("lias", "hanyang", "starloc", "util", "kitti", "euroc", "comma")
+SETS = ("lias", "hanyang", "starloc", "util", "kitti", "euroc", "comma", "broad", "repoimu")
 Loader = Callable[[], Recording]
 
 

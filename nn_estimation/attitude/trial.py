@@ -1,0 +1,109 @@
+"""A trial: IMU and magnetometer of a bag beside the true orientation, as arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import yaml
+from scipy.spatial.transform import Rotation, Slerp
+
+from nn_estimation import cdr
+from nn_estimation.bags import BagReader
+from nn_estimation.messages import OdometryMessage
+from nn_estimation.recorded import UNKNOWN, columns, reached, scored
+
+IMU_TOPIC, MAG_TOPIC, TRUTH_TOPIC = "imu/data_raw", "imu/mag", "ground_truth/odometry"
+MAX_TRUTH_GAP = 0.02  # [s] over which the truth is interpolated
+
+
+class TrialError(ValueError):
+    """A bag that attitude cannot be trained or scored on; the message names what it lacks."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """N samples of an IMU, with the truth at their stamps, and M of a magnetometer."""
+
+    name: str
+    stamp: np.ndarray  # (N,) [s] of the IMU, increasing
+    gyro: np.ndarray  # (N, 3) [rad/s]
+    accel: np.ndarray  # (N, 3) [m/s^2], +g up at rest
+    mag_stamp: np.ndarray  # (M,) [s], increasing
+    mag: np.ndarray  # (M, 3) as in the bag [T]; M = 0 without
+    truth: np.ndarray  # (N, 4) x, y, z, w; sensor to world (east, north, up); NaN where unknown
+    scored: np.ndarray  # (N,) bool, truth known and inside the scored intervals
+    relative_heading: bool = False  # the truth's heading counts only up to a constant
+    align: tuple[float, float] | None = (
+        None  # [s] stamps between which a relative heading is aligned, at rest
+    )
+
+
+def read_trial(path: str | Path, remap: Mapping[str, str] | None = None, truth: str | None = None) -> Trial:
+    """The trial in a bag.
+
+    Args:
+        path: of the bag.
+        remap: topic in the bag -> name it is read as.
+        truth: topic of the true Odometry of the IMU.
+
+    Raises:
+        BagError, CdrError: cannot be read.
+        TrialError: no IMU or no true orientation in it.
+    """
+    truth = truth or TRUTH_TOPIC
+    imu, mags, odometry = [], [], []
+    with BagReader(path, remap) as bag:
+        if missing := {IMU_TOPIC, truth} - set(bag.topics):
+            has = ", ".join(sorted(bag.topics))
+            raise TrialError(
+                f"{path} has no {', '.join(sorted(missing))}; it has {has}: use --remap or --truth"
+            )
+        topics = [topic for topic in (IMU_TOPIC, MAG_TOPIC, truth) if topic in bag.topics]
+        for topic, _, data in bag.raw(topics):
+            if topic == truth:
+                odometry.append(cdr.decode_odometry(data))
+            elif topic == MAG_TOPIC:
+                mags.append(cdr.decode_mag(data))
+            else:
+                imu.append(cdr.decode_imu(data))
+        custom = bag.custom_data
+    stamp, gyro, accel = columns(imu, "gyro", "accel")
+    mag_stamp, mag = columns(mags, "field")
+    if len(stamp) < 2:
+        raise TrialError(f"{path} holds {len(stamp)} IMU samples")
+    quaternion = _truth_at(stamp, odometry)
+    known = np.isfinite(quaternion[:, 0])
+    if not known.any():
+        raise TrialError(
+            f"{path}: none of the {len(stamp)} IMU samples is at, or within {MAX_TRUTH_GAP} s between two of, "
+            f"the {len(odometry)} true orientations"
+        )
+    align = yaml.safe_load(custom.get("align", "null"))
+    return Trial(
+        name=Path(path).name,
+        stamp=stamp,
+        gyro=gyro,
+        accel=accel,
+        mag_stamp=mag_stamp,
+        mag=mag,
+        truth=quaternion,
+        scored=known & scored(stamp, custom),
+        relative_heading=custom.get("heading") == "relative",
+        align=None if align is None else (float(align[0]), float(align[1])),
+    )
+
+
+def _truth_at(stamp: np.ndarray, odometry: list[OdometryMessage]) -> np.ndarray:
+    """(N, 4) x, y, z, w at stamps (N,) [s]; NaN where the truth does not reach."""
+    found = np.full((len(stamp), 4), np.nan)
+    true_stamp, quaternion = columns(
+        [m for m in odometry if m.covariance[21:36:7].max() < UNKNOWN and m.quaternion.any()], "quaternion"
+    )
+    if len(true_stamp) < 2:
+        return found
+    use = reached(stamp, true_stamp, MAX_TRUTH_GAP)
+    found[use] = Slerp(true_stamp, Rotation.from_quat(quaternion))(stamp[use]).as_quat()
+    return found
