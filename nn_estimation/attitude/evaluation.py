@@ -1,0 +1,209 @@
+"""Evaluation: every method on the same trials, the published filters among them, side by side, against the truth."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+from nn_estimation.attitude.estimator import track
+from nn_estimation.attitude.model import METHODS, TASK, Setup, load_setups
+from nn_estimation.attitude.peers import PEERS, Peer, carried_forward, installed, vqf
+from nn_estimation.attitude.trial import Trial, read_trial
+from nn_estimation.inference import Model
+from nn_estimation.metrics import AttitudeErrors, attitude_errors, attitude_metrics
+
+ALIGN = (
+    1.0  # [s] from the first scored sample, over which a heading is aligned where the trial names no interval
+)
+NOMINAL, MANY = 0.954, 0.05  # share within 2 sigma if true; by how much it is off before that is said
+
+
+@dataclass(frozen=True, slots=True)
+class AttitudeTrace:
+    """What a method made of the K scored samples of a trial."""
+
+    stamp: np.ndarray  # (K,) [s]
+    quaternion: np.ndarray  # (K, 4) x, y, z, w; sensor to world
+    truth: np.ndarray  # (K, 4)
+    covariance: np.ndarray | None = None  # (K, 3, 3) [rad^2] about the world axes, where the method says one
+    heading: bool = True  # whether the method has one
+
+    @property
+    def errors(self) -> AttitudeErrors:
+        """Of the K samples."""
+        return attitude_errors(self.quaternion, self.truth)
+
+
+@dataclass
+class Evaluation:
+    """Numbers and what the figures are drawn from."""
+
+    results: dict[str, Any]  # task, model, recordings, summary
+    traces: dict[str, dict[str, AttitudeTrace]]  # recording, method
+    notes: list[str] = field(default_factory=list)
+
+
+def evaluate(
+    bags: Sequence[str | Path],
+    model_path: str | Path,
+    *,
+    remap: Mapping[str, str] | None = None,
+    truth: str | None = None,
+    progress: Callable[[str], None] | None = None,
+) -> Evaluation:
+    """Run the methods of a model and the published filters that are installed over bags.
+
+    Nothing is aligned, but where the truth knows no north or the bag has no magnetometer: there the heading of every
+    method is turned by one constant. All methods are scored at the same samples.
+
+    Args:
+        bags: with a truth.
+        model_path: ONNX file.
+        remap: topic in the bag -> name it is given here.
+        truth: topic of the true Odometry.
+        progress: called with what is being done.
+
+    Returns:
+        results of the shape {"task", "model", "recordings": {NAME: {METHOD: {METRIC: value}}}, "summary"}; metrics
+        as of `attitude_metrics`, of the summary their means over the recordings.
+
+    Raises:
+        ModelError: no model, or of another task.
+        TrialError: a bag without an IMU or without a truth.
+    """
+    model = Model.load(model_path)
+    setups, peers = load_setups(model), installed()
+    traces: dict[str, dict[str, AttitudeTrace]] = {}
+    about: dict[str, list[str]] = {}
+    for path in bags:
+        trial = read_trial(path, remap, truth)
+        name = _unused(trial.name, traces)
+        traces[name] = {}
+        estimates = {}
+        for method in (*METHODS[:2], *peers, *METHODS[2:]):
+            if progress:
+                progress(f"running {method} over {name}")
+            estimates[method] = estimate(trial, method, setups, peers)
+        traces[name] = score(trial, estimates)
+        for note in _remarkable(trial):
+            about.setdefault(note, []).append(name)
+    results = _results(model_path, traces)
+    notes = [f"{', '.join(names)}: {note}" for note, names in about.items()]
+    return Evaluation(results, traces, notes + _of_bounds(results["summary"]))
+
+
+def estimate(
+    trial: Trial, method: str, setups: Mapping[str, Setup], peers: Mapping[str, Peer]
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Quaternions (N, 4) of a method at every sample, and their covariance (N, 3, 3) where it has one."""
+    if method in peers:
+        return peers[method].run(trial), None
+    if method in ("vqf", "vqf_latency"):
+        quaternion, bias = vqf(trial)
+        latency = setups["network"].constants.latency if method == "vqf_latency" else 0.0
+        return carried_forward(quaternion, trial.gyro - bias, latency), None
+    found = track(setups[method], trial.stamp, trial.gyro, trial.accel, trial.mag_stamp, trial.mag)
+    return found.quaternion, found.covariance
+
+
+def score(
+    trial: Trial, estimates: Mapping[str, tuple[np.ndarray, np.ndarray | None]]
+) -> dict[str, AttitudeTrace]:
+    """Errors of each method at the scored samples at which all of them have an estimate.
+
+    Raises:
+        ValueError: there is none.
+    """
+    finite = [np.isfinite(quaternion).all(axis=1) for quaternion, _ in estimates.values()]
+    rows = np.flatnonzero(trial.scored & np.all(finite, axis=0))
+    if not len(rows):
+        raise ValueError(
+            f"{trial.name}: no scored sample has an estimate; it is too short, or its scored intervals lie elsewhere"
+        )
+    found = {}
+    for method, (quaternion, covariance) in estimates.items():
+        if relative(trial):
+            quaternion = aligned(trial, quaternion)
+        found[method] = AttitudeTrace(
+            trial.stamp[rows],
+            quaternion[rows],
+            trial.truth[rows],
+            None if covariance is None else covariance[rows],
+            method not in PEERS or PEERS[method].heading,
+        )
+    return found
+
+
+def relative(trial: Trial) -> bool:
+    """Whether headings count up to a constant only."""
+    return trial.relative_heading or not len(trial.mag)
+
+
+def aligned(trial: Trial, quaternion: np.ndarray) -> np.ndarray:
+    """Quaternions (N, 4) turned about the vertical to the mean true heading of the interval at rest."""
+    known = np.isfinite(trial.truth).all(axis=1) & np.isfinite(quaternion).all(axis=1)
+    begin, end = trial.align or (trial.stamp[trial.scored][0], trial.stamp[trial.scored][0] + ALIGN)
+    rows = known & (trial.stamp >= begin) & (trial.stamp <= end)
+    if not rows.any():
+        raise ValueError(
+            f"{trial.name}: no truth from {begin:.1f} to {end:.1f} s, over which its heading is aligned"
+        )
+    error = (Rotation.from_quat(quaternion[rows]) * Rotation.from_quat(trial.truth[rows]).inv()).as_quat()
+    # An error and its negative are one rotation: double angles have one mean.
+    twice = 2.0 * np.arctan2(error[:, 2], error[:, 3])
+    heading = math.atan2(np.sin(twice).mean(), np.cos(twice).mean())
+    turned = np.full_like(quaternion, np.nan)
+    finite = np.isfinite(quaternion).all(axis=1)
+    turned[finite] = (Rotation.from_euler("z", -heading) * Rotation.from_quat(quaternion[finite])).as_quat()
+    return turned
+
+
+def metrics(trace: AttitudeTrace) -> dict[str, float]:
+    """Of a method on a trial; of one without a heading the inclination alone."""
+    found = attitude_metrics(trace.quaternion, trace.truth, trace.covariance)
+    return found if trace.heading else {"inclination_deg": found["inclination_deg"]}
+
+
+def _results(model_path: str | Path, traces: Mapping[str, Mapping[str, AttitudeTrace]]) -> dict[str, Any]:
+    recordings = {
+        name: {method: metrics(trace) for method, trace in found.items()} for name, found in traces.items()
+    }
+    summary: dict[str, dict[str, float]] = {}
+    for method in next(iter(recordings.values())):
+        rows = [found[method] for found in recordings.values()]
+        summary[method] = {metric: float(np.mean([row[metric] for row in rows])) for metric in rows[0]}
+    return {"task": TASK, "model": str(model_path), "recordings": recordings, "summary": summary}
+
+
+def _remarkable(trial: Trial) -> list[str]:
+    """What a reader of the numbers of a trial has to know."""
+    if not relative(trial):
+        return []
+    why = "its truth knows no north" if trial.relative_heading else "it has no magnetometer"
+    return [f"{why}: the heading of each method is turned by one constant"]
+
+
+def _of_bounds(summary: Mapping[str, Mapping[str, float]]) -> list[str]:
+    """What is wrong with the predicted uncertainties."""
+    found = []
+    for method, row in summary.items():
+        for kind in ("tilt", "heading"):
+            share = row.get(f"{kind}_coverage_2sigma", math.nan)
+            if share < NOMINAL - MANY:
+                found.append(
+                    f"{method}: {kind} bounds too small, within 2 sigma {100 * share:.0f} % (95 if true)"
+                )
+    return found
+
+
+def _unused(name: str, taken: Mapping[str, object]) -> str:
+    number, unused = 2, name
+    while unused in taken:
+        unused, number = f"{name} ({number})", number + 1
+    return unused
