@@ -10,7 +10,7 @@ import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.clock import Clock, ClockType
 from rclpy.exceptions import ParameterException
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.executors import ExternalShutdownException
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.logging import get_logger
 from rclpy.parameter import Parameter as RosParameter
@@ -20,6 +20,7 @@ from rclpy.signals import SignalHandlerOptions
 from std_srvs.srv import Trigger
 
 from nn_estimation.ros.diagnostics import ERROR, Diagnostics, Status
+from nn_estimation.ros.executor import executor
 from nn_estimation.ros.parameters import Parameter, ParameterError, declare, values
 from nn_estimation.ros.stop import StopSignals
 
@@ -195,15 +196,15 @@ def run(make: Callable[[], ManagedNode], args: Sequence[str] | None = None) -> i
     """
     signals = StopSignals()
     rclpy.init(args=sys.argv if args is None else list(args), signal_handler_options=SignalHandlerOptions.NO)
-    node = executor = None
+    node = spinning = None
     try:
         node = make()
         if not node.autostart():
             return 1
-        executor = _executor()
-        executor.add_node(node)
+        spinning = executor()
+        spinning.add_node(node)
         signals.started()
-        executor.spin_until_future_complete(signals.stop, 1e6)
+        spinning.spin_until_future_complete(signals.stop, 1e6)
     except ParameterException as error:
         get_logger("nn_estimation").error(f"cannot be started: {error}")
         return 1
@@ -212,18 +213,9 @@ def run(make: Callable[[], ManagedNode], args: Sequence[str] | None = None) -> i
     finally:
         signals.close()
         # In this order: an executor that still has callbacks of a node that is gone aborts.
-        if executor is not None:
-            executor.shutdown()
+        if spinning is not None:
+            spinning.shutdown()
         if node is not None:
             node.destroy_node()
         rclpy.try_shutdown()
     return 0
-
-
-def _executor() -> Any:
-    """The events executor, at a third of the processor time, where this rclpy has it."""
-    try:
-        from rclpy.experimental import EventsExecutor
-    except ImportError:
-        return SingleThreadedExecutor()
-    return EventsExecutor()

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
-import threading
 import time
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatch
@@ -13,13 +11,16 @@ from functools import partial
 from pathlib import Path
 
 import rclpy
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.signals import SignalHandlerOptions
 from rclpy.topic_endpoint_info import TopicEndpointInfo
 
 from nn_estimation.bags import BagError, BagWriter
+from nn_estimation.ros.executor import executor
 from nn_estimation.ros.messages import UnknownTypeError, message_class
+from nn_estimation.ros.stop import StopSignals
 
 DEPTH = 5000
 DISCOVERY_PERIOD = 0.1  # [s]
@@ -38,7 +39,6 @@ class Recorder(Node):
         super().__init__("bag_recorder")
         self._writer = writer
         self._patterns = [t if "*" in t else self.resolve_topic_name(t) for t in topics]
-        self._lock = threading.Lock()
         self.counts = {t.lstrip("/"): 0 for t in self._patterns if "*" not in t}
         self._subscribed: set[str] = set()
         self.create_timer(DISCOVERY_PERIOD, self._discover)
@@ -56,9 +56,8 @@ class Recorder(Node):
             self.create_subscription(message_class(types[0]), topic, record, _qos(publishers), raw=True)
 
     def _record(self, topic: str, msgtype: str, data: bytes) -> None:
-        with self._lock:
-            self._writer.write(topic, msgtype, time.time_ns(), data)
-            self.counts[topic] += 1
+        self._writer.write(topic, msgtype, time.time_ns(), data)
+        self.counts[topic] += 1
 
 
 def _qos(publishers: Sequence[TopicEndpointInfo]) -> QoSProfile:
@@ -90,23 +89,25 @@ def record(
         BagError: the folder exists.
         UnknownTypeError: a topic whose message type is not installed.
     """
-    rclpy.init(args=[])
-    signal.signal(signal.SIGTERM, lambda *_: rclpy.try_shutdown())
-    deadline = None if seconds is None else time.monotonic() + seconds
+    signals = StopSignals()
+    spinning, counts = None, {}
     try:
+        rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
+        spinning = executor()
         with BagWriter(out, custom_data=custom_data) as writer:
             recorder = Recorder(writer, topics)
-            executor = SingleThreadedExecutor()
-            executor.add_node(recorder)
-            try:
-                while rclpy.ok() and (deadline is None or time.monotonic() < deadline):
-                    executor.spin_once(0.1)
-            except (KeyboardInterrupt, ExternalShutdownException):
-                pass
-            signal.signal(signal.SIGINT, signal.SIG_IGN)
-            return recorder.counts
+            counts = recorder.counts
+            spinning.add_node(recorder)
+            signals.started()
+            spinning.spin_until_future_complete(signals.stop, 1e6 if seconds is None else seconds)
+    except (KeyboardInterrupt, ExternalShutdownException):
+        pass
     finally:
+        signals.close()
+        if spinning is not None:
+            spinning.shutdown()
         rclpy.try_shutdown()
+    return counts
 
 
 def main(args: Sequence[str] | None = None) -> int:
