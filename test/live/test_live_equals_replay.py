@@ -21,6 +21,7 @@ from nn_estimation.uwb.simulation import SimulationParams, simulate_flight
 from nn_estimation.uwb.stream import UwbStream
 
 TOLERANCE = 1e-6  # [m], [m^2]; both paths run the same code on the same bytes
+RATE = 0.5  # times real time: a machine that is busy with other things must lose nothing either
 
 
 def cut(bag: Path, out: Path, seconds: float) -> Path:
@@ -33,7 +34,7 @@ def cut(bag: Path, out: Path, seconds: float) -> Path:
     return out
 
 
-def published(bag: Path) -> tuple[dict[tuple[str, int, str], tuple[float, float]], dict[int, np.ndarray]]:
+def published(bag: Path) -> tuple[dict[Any, Any], dict[Any, Any]]:
     """Corrected ranges by topic, stamp and anchor, and poses by stamp."""
     ranges, poses = {}, {}
     with BagReader(bag) as reader:
@@ -62,26 +63,32 @@ def check(
         "nn_estimation.uwb.node",
         *("--ros-args", "-p", f"model:={model}", "-p", f"anchors:={tmp_path / 'anchors.yaml'}"),
         *("-p", "provider:=cpu"),
+        # Sensor data is best effort, and lost where processes wait for their turn; what is lost is not compared here.
+        *(
+            part
+            for topic in inputs
+            for part in ("-p", f"qos_overrides./{topic}.subscription.reliability:=reliable")
+        ),
     )
     recorder = start("nn_estimation.ros.recorder", str(tmp_path / "live"), *topics)
     ready = start("nn_estimation.ros.listeners", *topics, *inputs, "--timeout", "60")
     assert ready.wait(70.0) == 0, node.output
     time.sleep(0.5)  # DDS matches the ends a moment after it lists them
-    player = start(
-        "nn_estimation.ros.player", str(bag), "--no-clock", "--topics", *inputs, "--wait-for", *inputs
-    )
+    arguments = ["--no-clock", "--rate", str(RATE), "--topics", *inputs, "--wait-for", *inputs]
+    player = start("nn_estimation.ros.player", str(bag), *arguments)
     assert player.wait(90.0) == 0, player.output
     time.sleep(1.0)
     for process in (recorder, node):
         process.interrupt()
         assert process.wait() == 0, process.output
     offline, live = published(tmp_path / "offline"), published(tmp_path / "live")
-    assert set(live[0]) == set(offline[0])
-    for key, values in offline[0].items():
-        assert live[0][key] == pytest.approx(values, abs=TOLERANCE), key
-    assert set(live[1]) == set(offline[1])
-    for stamp, values in offline[1].items():
-        np.testing.assert_allclose(live[1][stamp], values, atol=TOLERANCE)
+    for mine, other in zip(live, offline, strict=True):
+        lost, added = sorted(set(other) - set(mine)), sorted(set(mine) - set(other))
+        assert not lost and not added, (
+            f"of {len(other)}: {len(lost)} lost, {len(added)} added: {(lost + added)[:5]}"
+        )
+        for key, values in other.items():
+            np.testing.assert_allclose(mine[key], values, atol=TOLERANCE, err_msg=str(key))
 
 
 def test_a_simulated_flight_with_imu_and_power(
@@ -97,4 +104,4 @@ def test_a_recorded_trolley(
     from nn_estimation.datasets.registry import import_set
 
     ((_, bag),) = import_set("lias", data_root / "uwb" / "lias_planar", tmp_path, "mid")
-    check(cut(bag, tmp_path / "cut", 10.0), default_model(), tmp_path, start, until)
+    check(cut(bag, tmp_path / "cut", 6.0), default_model(), tmp_path, start, until)
