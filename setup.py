@@ -40,6 +40,7 @@ setup(
         "pyyaml>=6.0",
         "rosbags>=0.10",
         "scipy>=1.11",
+        "vqf>=2.1",
     ],
     extras_require={
         "ros": [f"ros-{name}" for name in ROS_WHEELS],
@@ -55,8 +56,8 @@ setup(
             "tqdm>=4.66",
         ],
         # Filters that attitude is compared to.
-        "peers": ["ahrs>=0.4", "imufusion>=1.2", "riann>=0.2", "vqf>=2.1"],
-        "test": ["pytest==8.3.5", "evo>=1.26", "hypothesis>=6.100", "mypy>=1.10", "ruff>=0.6", "vqf>=2.1"],
+        "peers": ["ahrs>=0.4", "imufusion>=1.2", "riann>=0.2"],
+        "test": ["pytest==8.3.5", "evo>=1.26", "hypothesis>=6.100", "mypy>=1.10", "ruff>=0.6"],
     },
     zip_safe=False,
     entry_points={

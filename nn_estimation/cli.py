@@ -158,7 +158,6 @@ def _missing(error: ModuleNotFoundError) -> str:
         "sklearn": "train",
         "tqdm": "train",
         "onnxscript": "train",
-        "vqf": "peers",
         "onnxruntime": "cpu",
     }
     extra = extras.get(name, "ros" if name == "rclpy" or name.endswith("_msgs") else None)
