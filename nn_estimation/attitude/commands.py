@@ -21,10 +21,10 @@ WORSE = 0.5  # [%] above vqf from which on a trial is named
 
 def train(args: Namespace) -> int:
     """Bags in, one ONNX file out."""
+    _refuse(args, "anchors", "checkpoints", "logs", "resume")
     from nn_estimation.attitude.training import AttitudeTrainConfig
     from nn_estimation.attitude.training import train as train_model
 
-    _refuse(args, "anchors", "checkpoints", "logs", "resume")
     config = from_yaml(AttitudeTrainConfig, args.config) if args.config else AttitudeTrainConfig()
     trained = train_model(
         args.bags,

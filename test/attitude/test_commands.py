@@ -1,12 +1,21 @@
 """What `nn_estimation evaluate attitude` says: who won, by how much and where not, and never more than that."""
 
+import json
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
 from nn_estimation.attitude.commands import gains, verdict, worse
 from nn_estimation.attitude.evaluation import AttitudeTrace
+from nn_estimation.attitude.model import METHODS
+from nn_estimation.bags import BagReader
+from nn_estimation.cli import main
 from nn_estimation.metrics import Reduction
+
+from .trials import trial, write_bag, write_model
 
 
 def rows(vqf: tuple[float, float], network: tuple[float, float]) -> dict[str, dict[str, float]]:
@@ -111,3 +120,101 @@ def test_a_gain_on_one_trial_of_many_is_not_told_from_chance() -> None:
     found = gains(traces)["total"]
     assert found.percent == pytest.approx(100 * (0.8 - 6 * 0.02) / 7)
     assert found.low < 0.0 < found.high
+
+
+@pytest.fixture(scope="module")
+def bags(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    folder = tmp_path_factory.mktemp("bags")
+    return [str(write_bag(trial(f"hand{seed}", seed, 12.0, magnet=1e-5), folder)) for seed in (1, 2)]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return str(write_model(tmp_path_factory.mktemp("model") / "attitude.onnx"))
+
+
+def test_evaluate_prints_the_table_and_writes_the_report(
+    bags: list[str], model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report = tmp_path / "report"
+    assert main(["evaluate", "attitude", *bags, "--model", model, "--report", str(report), "--quiet"]) == 0
+    said = capsys.readouterr()
+    assert said.err == ""
+    lines = said.out.splitlines()
+    assert lines[0].split()[:3] == ["recording", "method", "total"] and "inclination" in lines[0]
+    for method in METHODS:
+        assert sum(line[11:].startswith(f"{method} ") for line in lines) == 3  # both and all
+    assert re.fullmatch(
+        r"network is .* vqf in inclination, .*; at worst, on hand[12], .*index\.html", lines[-1]
+    )
+    page = (report / "index.html").read_text()
+    assert f"evaluate attitude {bags[0]}" in page and "sha256" in page and "vqf 2." in page
+    pictures = {path.stem for path in report.glob("*.png")}
+    assert pictures == {"error_over_time", "boxes", "by_recording", "coverage"}
+    assert page.count("data:image/png") == len(pictures)
+    results = json.loads((report / "results.json").read_text())
+    assert results["task"] == "attitude" and set(results["recordings"]) == {"hand1", "hand2"}
+
+
+def test_one_recording_is_not_compared_with_others(
+    bags: list[str], model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["evaluate", "attitude", bags[0], "--model", model, "--quiet", "--report", str(tmp_path)]
+    assert main(command) == 0
+    assert "at worst" not in capsys.readouterr().out
+    assert not (tmp_path / "by_recording.png").exists()
+
+
+def test_json_is_all_that_a_machine_reads(
+    bags: list[str], model: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["evaluate", "attitude", bags[0], "--model", model, "--json"]) == 0
+    said = capsys.readouterr()
+    assert said.err == "" and set(json.loads(said.out)["summary"]) >= set(METHODS)
+
+
+def test_a_bar_that_is_not_met_is_exit_code_1(
+    bags: list[str], model: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["evaluate", "attitude", bags[0], "--model", model]
+    assert main([*command, "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)["summary"]
+    gain = 100.0 * (1.0 - rows["network"]["inclination_deg"] / rows["vqf"]["inclination_deg"])
+    assert main([*command, "--quiet", f"--require={gain - 0.1}"]) == 0
+    assert main([*command, "--quiet", f"--require={gain + 0.1}"]) == 1
+
+
+def test_replay_writes_what_the_node_would_have_published(
+    bags: list[str], model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = str(tmp_path / "out")
+    assert main(["replay", "attitude", bags[0], "--model", model, "--out", out]) == 0
+    said = capsys.readouterr().out
+    assert re.search(r"^ +\d+  imu/data$", said, re.M) and f"{bags[0]} and its attitude are in {out}" in said
+    with BagReader(out) as bag:
+        assert 1100 < bag.counts["imu/data"] <= bag.counts["imu/data_raw"] == 1200
+    assert main(["replay", "attitude", bags[0], "--model", model, "--out", out]) == 2
+    assert "exists already" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        (["evaluate", "--anchors", "a.yaml"], "--anchors is not for attitude: leave it out"),
+        (["replay", "--out", "o", "--aid-for", "3"], "--aid-for is not for attitude: leave it out"),
+        (
+            ["replay", "--out", "o", "--method", "tuned"],
+            "--method tuned is not of attitude: choose one of vqf, vqf_latency, filter, network",
+        ),
+    ],
+)
+def test_what_is_not_for_attitude_is_refused(
+    command: list[str], message: str, bags: list[str], model: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([command[0], "attitude", bags[0], "--model", model, *command[1:]]) == 2
+    assert capsys.readouterr().err == f"nn_estimation: {message}\n"
+
+
+def test_a_training_goes_through_at_once_and_is_not_resumed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "attitude", "bag", "--out", "x.onnx", "--resume"]) == 2
+    assert capsys.readouterr().err == "nn_estimation: --resume is not for attitude: leave it out\n"
