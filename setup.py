@@ -63,6 +63,7 @@ setup(
     entry_points={
         "console_scripts": [
             f"{PACKAGE} = {PACKAGE}.cli:main",
+            f"attitude_node = {PACKAGE}.attitude.node:main",
             f"dead_reckoning_node = {PACKAGE}.dead_reckoning.node:main",
             f"uwb_bias_node = {PACKAGE}.uwb.node:main",
             f"uwb_localization_node = {PACKAGE}.uwb.localization_node:main",

@@ -21,6 +21,7 @@ from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
 NODES = {
     "uwb_bias": (("*uwb/range", "*uwb/tdoa"), ("*odometry/uwb", "*uwb/*_corrected"), ("anchors",)),
     "dead_reckoning": (("*imu/data_raw",), ("*odometry/dead_reckoning",), ("aiding", "start")),
+    "attitude": (("*imu/data_raw",), ("*imu/data", "*imu/bias"), ("use_mag", "world_frame")),
 }
 PASSED = ("model", "params")
 

@@ -103,6 +103,7 @@ def test_an_example_in_python_imports_what_exists(text: str) -> None:
         ("uwb_bias", "interfaces.md"),
         ("uwb_localization", "interfaces.md"),
         ("dead_reckoning", "dead_reckoning.md"),
+        ("attitude", "attitude.md"),
     ],
 )
 def test_the_table_of_parameters_is_the_parameter_file(node: str, name: str) -> None:

@@ -79,7 +79,9 @@ def test_the_package_starts_without_torch_rclpy_or_onnxruntime() -> None:
     assert not {"torch", "rclpy", "onnxruntime"} & loaded_after("import nn_estimation")
 
 
-@pytest.mark.parametrize("node", ["uwb.node", "uwb.localization_node", "dead_reckoning.node"])
+@pytest.mark.parametrize(
+    "node", ["uwb.node", "uwb.localization_node", "dead_reckoning.node", "attitude.node"]
+)
 def test_a_node_starts_without_torch(node: str) -> None:
     pytest.importorskip("rclpy")
     assert not TRAINING_ONLY & loaded_after(f"import nn_estimation.{node}")

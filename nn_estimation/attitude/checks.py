@@ -17,9 +17,9 @@ LOOK = 0.1  # [s] between two looks at the means, and
 JUDGE = 1.0  # [s] at how the vectors turn
 
 # Measured on the training trials of BROAD, on RepoIMU and on EuRoC. Where gravity turns by a tenth of what the gyro
-# says or less (fast translations) their correlation is below 0.2; a gyro in deg/s has that of rotations, 0.55 and more.
-# Other axes than the right ones agree by 0.07 (field) and 0.41 (gravity) at most where they agree better than these;
-# swapped or flipped, the right ones agree by 0.9 (field) and 0.6 (gravity, in rotations).
+# says or less (fast translations) their correlation is below 0.2; a gyro in deg/s has that of rotations, 0.55 and
+# more. Other axes than the right ones agree by 0.07 (field) and 0.41 (gravity) at most where they agree better than
+# these; swapped or flipped, the right ones agree by 0.9 (field) and 0.6 (gravity, in rotations).
 TOO_SLOW, CORRELATED = 0.1, 0.4
 OTHERS_AGREE, BETTER = 0.6, 0.4
 INSISTS = 3.0  # [s] that turning must look wrong before it is named
@@ -113,7 +113,7 @@ class SignalChecks:
                 "nothing says where up is but the gyro"
             )
         if not 0.7 * GRAVITY < size < HARDEST:
-            return f"the accelerometer measures {size:.2f} m/s^2 on the mean where gravity is 9.81: its scale is wrong"
+            return f"its scale is wrong: it measures {size:.2f} m/s^2 on the mean where gravity is 9.81"
         return ""
 
 

@@ -67,11 +67,15 @@ def imu(
     gyro: np.ndarray,
     accel: np.ndarray,
     frame: str = FRAME,
-    variances: tuple[float, float] = (0.0, 0.0),
+    variances: tuple[float | tuple[float, ...], float] = (0.0, 0.0),
 ) -> bytes:
-    """A sample as a message; variances of gyro and accelerometer."""
+    """A sample as a message; variances of gyro, one or by axis, and accelerometer."""
     level = np.array([0.0, 0.0, 0.0, 1.0])
-    none, w, a = np.zeros(9), (variances[0] * np.eye(3)).ravel(), (variances[1] * np.eye(3)).ravel()
+    none, w, a = (
+        np.zeros(9),
+        np.diag(variances[0] * np.ones(3)).ravel(),
+        np.diag(variances[1] * np.ones(3)).ravel(),
+    )
     return cdr.encode_imu(ImuMessage(round(t * 1e9), frame, gyro, accel, level, none, w, a))
 
 

@@ -1,0 +1,109 @@
+"""The replay: a bag through the same stream and estimator as the node, and the messages that both publish."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from nn_estimation import cdr
+from nn_estimation.attitude.estimator import Attitude
+from nn_estimation.attitude.frames import roll_pitch_yaw
+from nn_estimation.attitude.stream import IMU_TOPIC, AttitudeStream
+from nn_estimation.bags import BagError, BagReader, BagWriter
+from nn_estimation.messages import ImuMessage, Vector3Message
+
+OUTPUT_TOPIC, BIAS_TOPIC, RPY_TOPIC = "imu/data", "imu/bias", "imu/rpy"
+
+
+def replay(bag: BagReader, stream: AttitudeStream) -> Iterator[tuple[str, int, bytes, Attitude | None]]:
+    """(topic, bag's stamp [ns], CDR bytes, attitude where one is due) of every message of a bag.
+
+    Args:
+        bag: to be read.
+        stream: fed with it; its `sample` is that of the attitude.
+    """
+    for topic, stamp, data in bag.raw():
+        attitude = stream.feed(topic, data) if topic in stream.topics else None
+        yield topic, stamp, data, attitude
+
+
+def write_replay(
+    bag: BagReader, stream: AttitudeStream, out: str | Path, frame: str = "", rpy: bool = False
+) -> dict[str, int]:
+    """Write a bag with everything of `bag` and what the node would have published.
+
+    Args:
+        bag: to be read.
+        stream: fed with it.
+        out: folder of the new bag.
+        frame: frame_id of what is added; empty: that of the IMU messages.
+        rpy: add roll, pitch and yaw too.
+
+    Returns:
+        Number of messages written by topic, of the new topics.
+
+    Raises:
+        BagError: `out` exists, `bag` has no IMU, or holds the attitude already.
+    """
+    has = ", ".join(sorted(bag.topics))
+    if IMU_TOPIC not in bag.topics:
+        raise BagError(f"{bag.path} has no {IMU_TOPIC}: give its own name with --remap; it has {has}")
+    added = {OUTPUT_TOPIC: cdr.IMU, BIAS_TOPIC: cdr.VECTOR3, **({RPY_TOPIC: cdr.VECTOR3} if rpy else {})}
+    for topic in added:
+        if topic in bag.topics:
+            raise BagError(f"{bag.path} holds {topic} already: replay the bag it was made from")
+    written = dict.fromkeys(added, 0)
+    with BagWriter(out, custom_data=bag.custom_data) as writer:
+        for topic, stamp, data, attitude in replay(bag, stream):
+            writer.write(topic, bag.topics[topic], stamp, data)
+            if attitude is None or stream.sample is None:
+                continue
+            for output, made in outputs(attitude, stream.sample, frame, rpy).items():
+                writer.write(output, added[output], stamp, made)
+                written[output] += 1
+    return written
+
+
+def outputs(attitude: Attitude, sample: ImuMessage, frame: str = "", rpy: bool = False) -> dict[str, bytes]:
+    """Topic -> CDR bytes of what comes out for one sample.
+
+    Args:
+        attitude: of the stream.
+        sample: the IMU message it belongs to.
+        frame: frame_id; empty: that of the message.
+        rpy: roll, pitch and yaw too.
+    """
+    frame = frame or sample.frame_id
+    found = {
+        OUTPUT_TOPIC: encode_attitude(attitude, sample, frame),
+        BIAS_TOPIC: _encode_vector(sample.stamp_ns, frame, *attitude.gyro_bias.tolist()),
+    }
+    if rpy:
+        found[RPY_TOPIC] = _encode_vector(sample.stamp_ns, frame, *roll_pitch_yaw(attitude.quaternion))
+    return found
+
+
+def encode_attitude(attitude: Attitude, sample: ImuMessage, frame: str) -> bytes:
+    """sensor_msgs/Imu as REP-145 has it: orientation of the sensor in the world, the rest of the sample.
+
+    The angular velocity is without its bias. The covariance of the orientation is about the axes of the world; those
+    of angular velocity and acceleration are the sample's.
+    """
+    return cdr.encode_imu(
+        ImuMessage(
+            sample.stamp_ns,
+            frame,
+            attitude.angular_velocity,
+            sample.accel,
+            attitude.quaternion,
+            np.ascontiguousarray(attitude.covariance).reshape(9),
+            sample.gyro_covariance,
+            sample.accel_covariance,
+        )
+    )
+
+
+def _encode_vector(stamp_ns: int, frame: str, x: float, y: float, z: float) -> bytes:
+    return cdr.encode_vector3(Vector3Message(stamp_ns, frame, x, y, z))

@@ -1,0 +1,165 @@
+"""attitude.launch.py on a ROS 2 installation; test/live makes the same checks with plain processes."""
+
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+launch_pytest = pytest.importorskip(
+    "launch_pytest", reason="needs a ROS 2 installation: launch_pytest is not on PyPI"
+)
+
+from launched import ROOT, TIMEOUT, Node, Watch, description, until
+from lifecycle_msgs.msg import State, Transition
+from lifecycle_msgs.srv import ChangeState, GetState
+from sensor_msgs.msg import Imu, MagneticField
+
+import launch
+from nn_estimation import cdr
+from nn_estimation.messages import ImuMessage, MagneticFieldMessage
+
+NAME = "attitude_node"
+
+
+@pytest.fixture
+def watch() -> Watch:
+    return Watch()
+
+
+@pytest.fixture
+def params(tmp_path: Path) -> Path:
+    """Of a user: some of the parameters."""
+    path = tmp_path / "params.yaml"
+    path.write_text(f"""
+/**/{NAME}:
+  ros__parameters: {{model: "", use_network: false, child_frame: hand, publish_rate: 50.0}}
+""")
+    return path
+
+
+@launch_pytest.fixture
+def node_with_a_file(watch: Watch, params: Path) -> launch.LaunchDescription:
+    return description(watch, "attitude", params=params)
+
+
+@launch_pytest.fixture
+def node_without_a_file(watch: Watch) -> launch.LaunchDescription:
+    return description(watch, "attitude", provider="cpu")
+
+
+@launch_pytest.fixture
+def node_with_arguments(watch: Watch, params: Path) -> launch.LaunchDescription:
+    model = ROOT / "models" / "attitude.onnx"
+    return description(
+        watch,
+        "attitude",
+        params=params,
+        model=model,
+        use_network="true",
+        use_mag="false",
+        world_frame="ned",
+        use_sim_time="true",
+        namespace="robot",
+    )
+
+
+@launch_pytest.fixture
+def node_with_a_wrong_model(watch: Watch) -> launch.LaunchDescription:
+    return description(watch, "attitude", model=ROOT / "models" / "uwb_bias.onnx")
+
+
+class Probe(Node):
+    """Publishes what an IMU and a magnetometer say that lie level, and listens."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.attitudes: list[Imu] = []
+        self.node.create_subscription(Imu, "imu/data", self.attitudes.append, 1000)
+        self._imu = self.node.create_publisher(Imu, "imu/data_raw", 1000)
+        self._mag = self.node.create_publisher(MagneticField, "imu/mag", 1000)
+        self._stamp = 1000.0
+
+    def send(self, count: int) -> None:
+        none, level = np.zeros(9), np.array([0.0, 0.0, 0.0, 1.0])
+        up, field = np.array([0.0, 0.0, 9.81]), np.array([0.0, 20e-6, -45e-6])
+        for _ in range(count):
+            self._stamp += 0.01
+            ns = round(self._stamp * 1e9)
+            imu = ImuMessage(ns, "imu_link", np.zeros(3), up, level, none, none, none)
+            self._mag.publish(cdr.encode_mag(MagneticFieldMessage(ns, "imu_link", field, none)))
+            self._imu.publish(cdr.encode_imu(imu))
+            time.sleep(0.005)
+
+
+@pytest.fixture
+def probe() -> Any:
+    probe = Probe()
+    yield probe
+    probe.close()
+
+
+def state(probe: Probe) -> int:
+    return probe.call(GetState, f"/{NAME}/get_state", GetState.Request()).current_state.id
+
+
+@pytest.mark.launch(fixture=node_with_a_file)
+def test_attitudes_come_out_at_the_rate_that_is_asked_for(node_with_a_file: Any, probe: Probe) -> None:
+    assert state(probe) == State.PRIMARY_STATE_ACTIVE
+    deadline = time.monotonic() + TIMEOUT
+    while not probe.attitudes and time.monotonic() < deadline:
+        probe.send(10)
+    time.sleep(0.5)
+    before = len(probe.attitudes)
+    probe.send(200)
+    while len(probe.attitudes) < before + 100 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert abs(len(probe.attitudes) - before - 100) <= 1
+    assert probe.attitudes[-1].header.frame_id == "hand"
+    assert abs(probe.attitudes[-1].orientation.w) > 0.999
+
+
+@pytest.mark.launch(fixture=node_with_a_file)
+def test_the_lifecycle_goes_through_its_services(node_with_a_file: Any, probe: Probe) -> None:
+    for transition, expected in (
+        (Transition.TRANSITION_DEACTIVATE, State.PRIMARY_STATE_INACTIVE),
+        (Transition.TRANSITION_CLEANUP, State.PRIMARY_STATE_UNCONFIGURED),
+        (Transition.TRANSITION_CONFIGURE, State.PRIMARY_STATE_INACTIVE),
+        (Transition.TRANSITION_ACTIVATE, State.PRIMARY_STATE_ACTIVE),
+    ):
+        request = ChangeState.Request(transition=Transition(id=transition))
+        assert probe.call(ChangeState, f"/{NAME}/change_state", request).success
+        assert state(probe) == expected
+
+
+@pytest.mark.launch(fixture=node_with_a_file)
+def test_sigint_ends_the_node_with_exit_code_zero(node_with_a_file: Any, watch: Watch, probe: Probe) -> None:
+    assert state(probe) == State.PRIMARY_STATE_ACTIVE
+    os.kill(watch.pids[0], signal.SIGINT)
+    until(lambda: watch.codes)
+    assert watch.codes == [0]
+
+
+@pytest.mark.launch(fixture=node_with_a_wrong_model)
+def test_a_model_of_another_task_fails_cleanly(node_with_a_wrong_model: Any, watch: Watch) -> None:
+    until(lambda: watch.codes)
+    assert watch.codes == [1]
+    assert "cannot be configured" in watch.output and "uwb_bias.onnx" in watch.output
+
+
+@pytest.mark.launch(fixture=node_without_a_file)
+def test_without_a_file_the_model_is_the_shipped_one(node_without_a_file: Any, probe: Probe) -> None:
+    model, *others = probe.values(NAME, "model", "use_network", "provider", "world_frame")
+    assert model.endswith("share/nn_estimation/models/attitude.onnx")
+    assert others == [True, "cpu", "enu"]
+
+
+@pytest.mark.launch(fixture=node_with_arguments)
+def test_arguments_that_are_given_go_before_the_file(node_with_arguments: Any, probe: Probe) -> None:
+    names = ("model", "use_network", "use_mag", "world_frame", "use_sim_time", "publish_rate", "child_frame")
+    model, *others = probe.values(f"robot/{NAME}", *names)
+    assert model == str(ROOT / "models" / "attitude.onnx")
+    assert others == [True, False, "ned", True, 50.0, "hand"]
