@@ -14,7 +14,7 @@ from nn_estimation import __version__
 TASKS = ("uwb", "dead_reckoning", "attitude")  # each a wing with a module `commands`
 SETS = ("lias", "hanyang", "starloc", "util", "kitti", "euroc", "comma", "broad", "repoimu")
 DEMOS = ("uwb", "dead_reckoning")  # each a wing with a module `demo`
-BENCHES = ("inference", "uwb", "dead_reckoning", "attitude")
+BENCHES = ("inference", "uwb", "dead_reckoning", "attitude", "heads")
 USED_WRONGLY = 2
 
 
@@ -113,8 +113,15 @@ def _parser() -> argparse.ArgumentParser:
     info = add("info", "show what a model or a bag holds", _info)
     info.add_argument("file")
 
-    bench = add("bench", "measure speed on this machine", _bench)
+    bench = add("bench", "measure speed on this machine, or compare heads", _bench)
     bench.add_argument("what", nargs="?", choices=BENCHES, default="inference")
+    bench.add_argument("--quick", action="store_true", help="heads: minutes instead of an hour")
+    bench.add_argument(
+        "--data",
+        metavar="DIR",
+        help="heads: of train.npz and test.npz; default attitude/shapenet_airplane below "
+        "NN_ESTIMATION_DATA or ../shared/data",
+    )
 
     demo = add("demo", "simulated flight and drive, live nodes, before and after", _demo)
     demo.add_argument("task", nargs="?", choices=DEMOS, help="only this one")
@@ -183,6 +190,10 @@ def _info(args: argparse.Namespace) -> int:
 
 
 def _bench(args: argparse.Namespace) -> int:
+    if args.what == "heads":
+        return _bench_heads(args)
+    if args.quick or args.data:
+        raise ValueError("--quick and --data belong to bench heads")
     from nn_estimation.shipped import default_model
 
     module, models = {
@@ -192,6 +203,15 @@ def _bench(args: argparse.Namespace) -> int:
         "attitude": ("nn_estimation.attitude.speed", ["attitude.onnx"]),
     }[args.what]
     print(importlib.import_module(module).report(*map(default_model, models)))
+    return 0
+
+
+def _bench_heads(args: argparse.Namespace) -> int:
+    from nn_estimation.attitude.heads import clouds, comparison
+
+    effort = comparison.QUICK if args.quick else comparison.FULL
+    for line in comparison.report(args.data or clouds.default_folder(), effort):
+        print(line, flush=True)
     return 0
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -155,14 +155,16 @@ class QuaternionHead(nn.Module):
         return torch.stack(rows, dim=-2)
 
 
-HEADS: dict[str, type[SvdHead] | type[SixdHead] | type[QuaternionHead]] = {
+RotationHead: TypeAlias = SvdHead | SixdHead | QuaternionHead
+
+HEADS: dict[str, type[RotationHead]] = {
     "quaternion": QuaternionHead,
     "sixd": SixdHead,
     "svd": SvdHead,
 }
 
 
-def rotation_head(name: str) -> SvdHead | SixdHead | QuaternionHead:
+def rotation_head(name: str) -> RotationHead:
     """The head of that name, which turns the last `width` outputs of a network into rotations.
 
     Raises:
