@@ -1,0 +1,402 @@
+"""The online algorithm: IMU samples and magnetic fields in, attitude with its covariance out.
+
+VQF (Laidig & Seel 2023, the package `vqf`) and an inclination filter that calibrates the gyro run side by side. The
+inclination is weighed between them by their variances, the heading is VQF's, corrected by a network where it speaks.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+import numpy as np
+from vqf import VQF
+
+from nn_estimation.attitude import features, inclination, kernel
+from nn_estimation.attitude.constants import Constants
+from nn_estimation.attitude.field import CAPACITY, DELAY, carry, turn
+from nn_estimation.attitude.heading import Heading
+from nn_estimation.attitude.model import Setup
+
+START_UP = 0.3  # [s] of samples from which the rate is found
+LEAST = 4  # samples of them
+GIVE_UP = 10.0  # [s] of silence after which an attitude is no longer worth keeping
+UNKNOWN_HEADING = math.pi**2 / 3.0  # [rad^2] variance of an angle that can be anything
+COUNTED = ("sample", "invalid", "repeated or backward", "gap", "field", "field too late", "restart")
+
+
+@dataclass(frozen=True, slots=True)
+class Attitude:
+    """Attitude of the sensor at a stamp."""
+
+    stamp: float  # [s]
+    quaternion: np.ndarray  # (4,) x, y, z, w; sensor to world (east, north, up)
+    covariance: np.ndarray  # (3, 3) [rad^2] of the rotation error about the world axes
+    angular_velocity: np.ndarray  # (3,) [rad/s] without bias, sensor frame
+    gyro_bias: np.ndarray  # (3,) [rad/s]
+    gyro_bias_std: float  # [rad/s]
+    method: str  # who speaks: network, filter or vqf
+
+
+@dataclass(slots=True)
+class State:
+    """What the compiled part works on; see `kernel` and `inclination`."""
+
+    R: np.ndarray = field(default_factory=lambda: np.eye(3))
+    x: np.ndarray = field(default_factory=lambda: np.zeros(inclination.SIZE))
+    P: np.ndarray = field(default_factory=lambda: np.zeros((inclination.SIZE, inclination.SIZE)))
+    sums: np.ndarray = field(default_factory=lambda: np.zeros(inclination.SUMS))
+    memory: np.ndarray = field(default_factory=lambda: np.zeros(inclination.MEMORY))
+    bank: np.ndarray = field(default_factory=lambda: np.zeros(features.MEMORY))
+    found: np.ndarray = field(default_factory=lambda: np.zeros(len(features.NAMES)))  # features
+    clock: np.ndarray = field(default_factory=lambda: np.zeros(2))
+    carried: np.ndarray = field(default_factory=lambda: np.zeros(3))  # newest field, turned along
+
+    def arrays(self) -> tuple[np.ndarray, ...]:
+        """In the order the kernel takes them; changed by it."""
+        filtered = self.R, self.x, self.P, self.sums, self.memory
+        return *filtered, self.bank, self.found, self.clock, self.carried
+
+    def begin(self, accel: np.ndarray, constants: Constants) -> None:
+        """First state from one specific force (3,) [m/s^2]."""
+        inclination.begin(self.R, self.x, self.P, self.sums, self.memory, accel, constants)
+
+    @property
+    def bias_variance(self) -> float:
+        """[rad^2/s^2] mean of the three."""
+        return float(self.P[3, 3] + self.P[4, 4] + self.P[5, 5]) / 3.0
+
+
+class AttitudeEstimator:
+    """Samples and fields in, attitudes out; without fields the heading is relative to the start.
+
+    Args:
+        setup: method, constants and network.
+        rate: [Hz] of the samples; None finds it in the first `START_UP` seconds, for which nothing comes out.
+
+    Attributes:
+        counts: of samples and fields by what became of them.
+    """
+
+    def __init__(self, setup: Setup, rate: float | None = None) -> None:
+        self.setup, self._rate = setup, rate
+        self.counts = dict.fromkeys(COUNTED, 0)
+        self._work = inclination.workspace()
+        self.reset()
+
+    def use(self, setup: Setup) -> None:
+        """Change to another method under way; the heading moves to it slowly."""
+        self.setup = setup
+        self._heading.use(setup.constants, setup.network)
+
+    def reset(self) -> None:
+        """Forget the attitude; the counts stay."""
+        self.state = State()
+        self._heading = Heading(self.setup.constants, self.setup.network)
+        self._vqf: VQF | None = None
+        self._waiting: list[tuple[float, np.ndarray, np.ndarray]] = []
+        self._fields: deque[tuple[float, np.ndarray]] = deque()
+        self._field_stamp = math.nan
+        self._ring, self._stamps, self._head = _ring()
+        self._stamp = self.trust = math.nan
+        self._made, self._mean = np.zeros(2), np.zeros(2)
+
+    @property
+    def innovation(self) -> float:
+        """Mean normalised innovation squared of the pseudo-measurements; 1 where they are as wrong as they say."""
+        return float(self.state.memory[inclination.NIS])
+
+    @property
+    def heading_share(self) -> float:
+        """Share of the learned heading in the heading."""
+        return self._heading.share
+
+    def magnetic(self, stamp: float, field: np.ndarray) -> None:
+        """Take in a field; it counts at a fixed time after its stamp.
+
+        Args:
+            stamp: [s].
+            field: (3,) any unit, sensor frame.
+        """
+        late = self._fields and stamp <= self._fields[-1][0]
+        if not late and math.isfinite(field[0] + field[1] + field[2]) and field.any():
+            self._fields.append((stamp, np.array(field, dtype=np.float64)))
+
+    def update(self, stamp: float, gyro: np.ndarray, accel: np.ndarray) -> Attitude | None:
+        """Take in a sample; None while starting, or where the sample is of no use.
+
+        Args:
+            stamp: [s].
+            gyro: (3,) [rad/s].
+            accel: (3,) [m/s^2], +g up at rest.
+        """
+        gyro, accel = np.ascontiguousarray(gyro, np.float64), np.ascontiguousarray(accel, np.float64)
+        if not (math.isfinite(gyro.sum()) and math.isfinite(accel.sum()) and accel.any()):
+            self.counts["invalid"] += 1
+            return None
+        dt = stamp - (self._waiting[-1][0] if self._waiting else self._stamp)
+        if dt <= 0.0:
+            self.counts["repeated or backward"] += 1
+            return None
+        if dt > GIVE_UP:
+            self.counts["gap"] += 1
+            newest = [entry for entry in self._fields if entry[0] > stamp - START_UP]
+            self.reset()
+            self._fields.extend(newest)
+        if self._vqf is not None:
+            return self._sample(stamp, gyro, accel, dt)
+        self._waiting.append((stamp, gyro.copy(), accel.copy()))
+        return self._start()
+
+    def _start(self) -> Attitude | None:
+        """Go through the samples that waited, once they say the rate."""
+        stamps = np.array([stamp for stamp, _, _ in self._waiting])
+        interval = _interval(stamps, self._rate)
+        if interval is None:
+            return None
+        fields = np.array([stamp for stamp, _ in self._fields])
+        self._made[:] = interval, _field_interval(fields, stamps[-1], interval)
+        self._mean[:] = self._made
+        self._vqf = _vqf(self._made)
+        waiting, self._waiting = self._waiting, []
+        self.state.begin(waiting[0][2], self.setup.constants)
+        self._stamps[0] = self._stamp = waiting[0][0]
+        attitude = None
+        for stamp, gyro, accel in waiting:
+            attitude = self._sample(stamp, gyro, accel, stamp - self._stamp)
+        return attitude
+
+    def _sample(self, stamp: float, gyro: np.ndarray, accel: np.ndarray, dt: float) -> Attitude:
+        s, c = self.state, self.setup.constants
+        if dt > 0.0:
+            self._head = turn(self._ring, self._stamps, self._head, stamp, gyro, dt)
+        heard = self._hear(stamp, gyro)
+        if kernel.changed(self._mean, self._made, dt, 0):
+            self._made[0] = self._mean[0]
+            self._vqf = _vqf(self._made, self._vqf)
+        vqf = self._vqf
+        assert vqf is not None
+        vqf.update(gyro * _scale(dt, self._made[0]), accel, s.carried if heard else None)
+        peer, rest = vqf.getQuat9D(), vqf.getRestDetected()
+        ended = kernel.advance(s.arrays(), gyro, accel, heard, dt, rest, c, self._work)
+        if ended == kernel.LOOK:
+            self._heading.look(s.found, s.bank, s.R, s.P, s.carried, peer, s.clock)
+        self._stamp = stamp
+        self.counts["sample"] += 1
+        self.counts["gap"] += int(dt > kernel.LONGEST)
+        self.counts["restart"] += int(ended == kernel.RESTART)
+        return self._attitude(stamp, gyro, peer)
+
+    def _hear(self, stamp: float, gyro: np.ndarray) -> bool:
+        """Whether a field counts at this sample."""
+        newest = None
+        while self._fields and self._fields[0][0] + DELAY <= stamp + 1e-7:
+            newest = self._fields.popleft()
+        if newest is None:
+            return False
+        at, measured = newest
+        if not carry(self._ring, self._stamps, self._head, at, gyro, measured, self.state.carried):
+            self.counts["field too late"] += 1
+            return False
+        self.counts["field"] += 1
+        if kernel.changed(self._mean, self._made, at - self._field_stamp, 1):
+            self._made[1] = self._mean[1]
+            self._vqf = _vqf(self._made, self._vqf)
+        self._field_stamp = at
+        return True
+
+    def _attitude(self, stamp: float, gyro: np.ndarray, peer: np.ndarray) -> Attitude:
+        s, setup, heading = self.state, self.setup, self._heading
+        w, q = np.empty(3), np.empty(4)
+        self.trust, tilt = kernel.finish(
+            peer,
+            *(s.R, s.x, s.P, s.memory),
+            *(heading.angle, heading.share),
+            *(setup.filtered, gyro, setup.constants, w, q),
+        )
+        known = not math.isnan(self._field_stamp)
+        variances = _variances(self.trust, tilt, heading.share, heading.variance, known, setup.constants)
+        covariance = np.zeros((3, 3))
+        covariance[0, 0], covariance[1, 1], covariance[2, 2] = variances[0], variances[0], variances[1]
+        who = setup.method
+        if setup.filtered:
+            who = "network" if heading.share > 0.0 else "filter"
+        return Attitude(stamp, q, covariance, w, s.x[3:6].copy(), math.sqrt(s.bias_variance), who)
+
+
+@dataclass(frozen=True, slots=True)
+class Track:
+    """N attitudes of a whole recording; those of a start are what is known after it."""
+
+    stamp: np.ndarray  # (N,) [s]
+    quaternion: np.ndarray  # (N, 4) x, y, z, w; sensor to world
+    covariance: np.ndarray  # (N, 3, 3) [rad^2] about the world axes
+    angular_velocity: np.ndarray  # (N, 3) [rad/s]
+    gyro_bias: np.ndarray  # (N, 3) [rad/s]
+    trust: np.ndarray  # (N,) share of the inclination filter in the inclination
+    share: np.ndarray  # (N,) share of the learned heading
+    rest: np.ndarray  # (N,) bool
+
+
+def track(
+    setup: Setup,
+    stamp: np.ndarray,
+    gyro: np.ndarray,
+    accel: np.ndarray,
+    mag_stamp: np.ndarray,
+    mag: np.ndarray,
+    rate: float | None = None,
+) -> Track:
+    """`AttitudeEstimator` over N samples and M fields at once: the same numbers.
+
+    Args:
+        setup: method, constants and network.
+        stamp: (N,) [s], increasing.
+        gyro: (N, 3) [rad/s], finite.
+        accel: (N, 3) [m/s^2], finite.
+        mag_stamp: (M,) [s], increasing.
+        mag: (M, 3).
+        rate: see `AttitudeEstimator`.
+
+    Raises:
+        ValueError: a recording shorter than a start.
+    """
+    stamp, gyro, accel, mag_stamp, mag = (
+        np.ascontiguousarray(column, np.float64) for column in (stamp, gyro, accel, mag_stamp, mag)
+    )
+    edges = [0, *(np.flatnonzero(np.diff(stamp) > GIVE_UP) + 1), len(stamp)]
+    parts = []
+    for n, (a, b) in enumerate(pairwise(edges)):
+        rows = slice(a, b)
+        fields = (mag_stamp > (stamp[a] - START_UP if n else -math.inf)) & (mag_stamp <= stamp[b - 1])
+        parts.append(
+            _stretch(setup, stamp[rows], gyro[rows], accel[rows], mag_stamp[fields], mag[fields], rate)
+        )
+    columns = [np.concatenate([getattr(part, name) for part in parts]) for name in Track.__slots__]
+    return Track(*columns)
+
+
+def _stretch(
+    setup: Setup,
+    stamp: np.ndarray,
+    gyro: np.ndarray,
+    accel: np.ndarray,
+    mag_stamp: np.ndarray,
+    mag: np.ndarray,
+    rate: float | None,
+) -> Track:
+    count, c = len(stamp), setup.constants
+    begun = next((n for n in range(1, count + 1) if _interval(stamp[:n], rate) is not None), None)
+    if begun is None:
+        raise ValueError(f"{count} samples are too few to find their rate: {START_UP:g} s are needed")
+    interval = _interval(stamp[:begun], rate)
+    assert interval is not None
+    made = np.array([interval, _field_interval(mag_stamp, stamp[begun - 1], interval)])
+    dt = np.diff(stamp, prepend=stamp[0])
+    used, fields = np.empty(count, np.int64), np.zeros((count, 3))
+    kernel.carry_all(stamp, gyro, mag_stamp, mag, DELAY, used, fields)
+    peer, rest = _vqf_over(made, dt, gyro, accel, fields, used, mag_stamp)
+    state, heading = State(), Heading(c, setup.network)
+    state.begin(accel[0], c)
+    kept = np.empty((count, 3, 3)), np.empty((count, inclination.SIZE)), np.empty((count, 2))
+    angle, share, heading_variance = np.zeros(count), np.zeros(count), np.full(count, heading.variance)
+    work, at = inclination.workspace(), 0
+    while at < count:
+        inputs = gyro, accel, fields, used, dt, rest
+        end, looked, _ = kernel.run(at, state.arrays(), inputs, c, work, kept, setup.network is not None)
+        angle[at:end], share[at:end], heading_variance[at:end] = (
+            heading.angle,
+            heading.share,
+            heading.variance,
+        )
+        if looked:
+            last, s = end - 1, state
+            heading.look(s.found, s.bank, s.R, s.P, s.carried, peer[last], s.clock)
+            angle[last], share[last], heading_variance[last] = heading.angle, heading.share, heading.variance
+        at = end
+    trust = kept[2][:, 0] if setup.filtered else np.zeros(count)
+    w, q = np.empty((count, 3)), np.empty((count, 4))
+    kernel.compose_all(peer, kept[0], kept[1], angle, share, trust, gyro, c, w, q)
+    known = np.maximum.accumulate(used >= 0)
+    tilt, of_heading = _variances(trust, kept[2][:, 1], share, heading_variance, known, c)
+    covariance = np.zeros((count, 3, 3))
+    covariance[:, 0, 0] = covariance[:, 1, 1] = tilt
+    covariance[:, 2, 2] = of_heading
+    return Track(stamp, q, covariance, w, kept[1][:, 3:6].copy(), trust, share, rest)
+
+
+def _ring() -> tuple[np.ndarray, np.ndarray, int]:
+    ring, stamps = np.zeros((CAPACITY, 3, 3)), np.full(CAPACITY, -np.inf)
+    ring[0] = np.eye(3)
+    return ring, stamps, 0
+
+
+def _interval(stamps: np.ndarray, rate: float | None) -> float | None:
+    """[s] between the first samples; None where there are too few."""
+    if rate is not None:
+        return 1.0 / rate
+    if len(stamps) < LEAST or stamps[-1] - stamps[0] < START_UP:
+        return None
+    return float(np.median(np.diff(stamps)))
+
+
+def _field_interval(fields: np.ndarray, now: float, interval: float) -> float:
+    """[s] between the first fields, or samples where there are too few."""
+    known = fields[fields <= now - DELAY]
+    return float(np.median(np.diff(known))) if len(known) >= LEAST else interval
+
+
+def _vqf(made: np.ndarray, before: VQF | None = None) -> VQF:
+    """VQF for intervals of samples and fields [s], which goes on from the state of another one."""
+    new = VQF(float(made[0]), float(made[0]), float(made[1]))
+    if before is not None:
+        new.state = before.state
+    return new
+
+
+def _scale(dt: float, made: float) -> float:
+    """By which VQF's gyro is scaled: it turns by gyro x its own interval. Nothing is known of turns in a gap."""
+    return dt / made if dt <= kernel.LONGEST else 0.0
+
+
+def _vqf_over(
+    made: np.ndarray,
+    dt: np.ndarray,
+    gyro: np.ndarray,
+    accel: np.ndarray,
+    fields: np.ndarray,
+    used: np.ndarray,
+    mag_stamp: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Quaternions (N, 4) w, x, y, z and rest (N,) of VQF over a recording."""
+    at, to = np.empty(len(dt), np.int64), np.empty((len(dt), 2))
+    mean, current = made.copy(), made.copy()
+    count = kernel.changes(dt, used, mag_stamp, mean, current, at, to)
+    vqf, edges = _vqf(made), [0, *at[:count], len(dt)]
+    intervals = [made, *to[:count]]
+    fields = np.where((used >= 0)[:, None], fields, 0.0)  # VQF leaves zeros out
+    peer, rest = np.empty((len(dt), 4)), np.empty(len(dt), dtype=bool)
+    for n, (a, b) in enumerate(pairwise(edges)):
+        if n:
+            vqf = _vqf(intervals[n], vqf)
+        if a == b:
+            continue
+        scale = np.where(dt[a:b] <= kernel.LONGEST, dt[a:b] / intervals[n][0], 0.0)
+        turned = gyro[a:b] * scale[:, None]
+        found = vqf.updateBatch(turned, accel[a:b], fields[a:b])
+        peer[a:b], rest[a:b] = found["quat9D"], found["restDetected"]
+    return peer, rest
+
+
+def _variances(trust, tilt, share, heading, known, c: Constants):  # type: ignore[no-untyped-def]
+    """Variances [rad^2] of inclination and heading; scalars or arrays."""
+    peers = c.peer_tilt**2
+    mixed = trust**2 * tilt + (1.0 - trust) ** 2 * peers
+    inclined = c.tilt_scale**2 * mixed + c.tilt_floor**2
+    learned = c.heading_scale**2 * heading + c.heading_floor**2
+    turned = (1.0 - share) * c.heading**2 + share * learned
+    return inclined, np.where(known, turned, UNKNOWN_HEADING) if np.ndim(known) else (
+        turned if known else UNKNOWN_HEADING
+    )

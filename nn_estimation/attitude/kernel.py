@@ -1,0 +1,290 @@
+"""The compiled part of the estimator: what is done at every sample, one by one and over a recording the same."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import njit
+
+from nn_estimation.attitude import features
+from nn_estimation.attitude.field import CAPACITY, carry, turn
+from nn_estimation.attitude.heading import matrix, twist, wrapped
+from nn_estimation.attitude.inclination import (
+    BIAS,
+    MATRIX,
+    NIS,
+    POSITION,
+    UNCALIBRATED,
+    VELOCITY,
+    begin,
+    bridge,
+    step,
+    tilt_variance,
+)
+from nn_estimation.filters import quaternion, so3_exp
+
+IDLE, BLOCK, LOOK, RESTART = range(
+    4
+)  # what a sample ended: nothing, a block, one with a field; or it began anew
+LARGEST = 1e4  # [m/s, m] of what must be near zero, from which on the inclination filter begins anew
+LONGEST = 0.25  # [s] between two samples that are integrated; a longer gap is bridged
+FIELD_AGE = 0.5  # [s] after which a field is of no use
+OTHER_RATE = 1.33  # times the rate that VQF was made for, from which on it is made anew
+_OVER = 1.0  # [s] over which rates are averaged
+
+
+@njit(cache=True)
+def advance(state, gyro, accel, heard, dt, rest, c, work):  # type: ignore[no-untyped-def]
+    """One sample of the inclination filter, and the features at the end of a block.
+
+    Args:
+        state: of `estimator.State`; changed. Its clocks (2,) [s] go since the last field and since the last look, its
+            field (3,) is turned along where there is none of this sample.
+        gyro: (3,) [rad/s].
+        accel: (3,) [m/s^2].
+        heard: whether the field is of this sample.
+        dt: [s].
+        rest: bool.
+        c: `Constants`.
+        work: of the inclination filter.
+
+    Returns:
+        IDLE, BLOCK, LOOK, or RESTART where the filter had diverged.
+    """
+    R, x, P, sums, memory, bank, found, clock, field = state
+    clock[0] = 0.0 if heard else clock[0] + dt
+    clock[1] += dt
+    if dt > LONGEST:
+        bridge(x, P, sums, dt, c)
+        return IDLE
+    if not heard:
+        _along(field, gyro, dt, work[0])
+    if not step(R, x, P, sums, memory, gyro, accel, dt, rest, c, work):
+        return IDLE
+    size = 0.0
+    for i in range(2):
+        size = max(size, abs(x[VELOCITY + i]), abs(x[POSITION + i]))
+    if not size < LARGEST:
+        begin(R, x, P, sums, memory, accel, c)
+        return RESTART
+    strength = field[0] * field[0] + field[1] * field[1] + field[2] * field[2]
+    if not (clock[0] < FIELD_AGE and strength > 0.0):
+        return BLOCK
+    w = work[2]
+    turn_rate(x, gyro, w)
+    world = np.empty(3)
+    for i in range(3):
+        world[i] = R[i, 0] * field[0] + R[i, 1] * field[1] + R[i, 2] * field[2]
+    rate = math.sqrt(w[0] * w[0] + w[1] * w[1] + w[2] * w[2])
+    pull = math.sqrt(accel[0] * accel[0] + accel[1] * accel[1] + accel[2] * accel[2])
+    features.look(bank, rate, pull, world, rest, clock[1], found)
+    return LOOK
+
+
+@njit(cache=True)
+def _along(field, gyro, dt, E):  # type: ignore[no-untyped-def]
+    """A field (3,) as the sensor sees it after a turn; E (3, 3) is work space."""
+    so3_exp(gyro * dt, E)
+    a, b, d = field[0], field[1], field[2]
+    for i in range(3):
+        field[i] = E[0, i] * a + E[1, i] * b + E[2, i] * d
+
+
+@njit(cache=True)
+def turn_rate(x, gyro, out):  # type: ignore[no-untyped-def]
+    """[rad/s] without bias, scale and cross-axis errors, into out (3,)."""
+    for i in range(3):
+        out[i] = gyro[i] - x[BIAS + i]
+        for j in range(3):
+            out[i] -= x[MATRIX + 3 * i + j] * gyro[j]
+
+
+@njit(cache=True)
+def trust(P, memory, c):  # type: ignore[no-untyped-def]
+    """Share of the inclination filter in the inclination, by the variances of it and of VQF."""
+    ours = tilt_variance(P) * (1.0 + c.doubt * memory[NIS])
+    peers = c.peer_tilt**2 + memory[UNCALIBRATED]
+    return peers / (peers + ours)
+
+
+@njit(cache=True)
+def compose(peer, R, angle, share, trusted, w, c, out):  # type: ignore[no-untyped-def]
+    """The attitude of a sample from those of VQF and of the inclination filter.
+
+    Args:
+        peer: (4,) w, x, y, z of VQF.
+        R: (3, 3) of the inclination filter.
+        angle: [rad] learned heading of its world.
+        share: of the learned heading.
+        trusted: share of its inclination.
+        w: (3,) [rad/s] turn rate.
+        c: `Constants`.
+        out: (4,) receives x, y, z, w, sensor to world.
+    """
+    V, E, T, D = np.empty((3, 3)), np.empty((3, 3)), np.empty((3, 3)), np.empty((3, 3))
+    matrix(peer, V)
+    from_peer = twist(V, R)
+    off = share * wrapped(angle - from_peer)
+    _turn(R, from_peer + off, E)
+    _turn(V, off, T)
+    # What is left between the two is about a horizontal axis.
+    for i in range(3):
+        for j in range(3):
+            D[i, j] = T[i, 0] * E[j, 0] + T[i, 1] * E[j, 1] + T[i, 2] * E[j, 2]
+    q = np.empty(4)
+    quaternion(D, q)
+    sine = math.sqrt(q[0] * q[0] + q[1] * q[1] + q[2] * q[2])
+    scale = 0.0 if sine < 1e-15 else 2.0 * math.atan2(sine, q[3]) / sine * (1.0 - trusted)
+    so3_exp(q[:3] * scale, D)
+    _product(D, E, T)
+    so3_exp(w * c.latency, D)
+    _product(T, D, E)
+    quaternion(E, out)
+
+
+@njit(cache=True)
+def finish(peer, R, x, P, memory, angle, share, filtered, gyro, c, w, out):  # type: ignore[no-untyped-def]
+    """Turn rate and attitude of a sample; see `compose`. Returns the share of the inclination filter, its tilt."""
+    turn_rate(x, gyro, w)
+    trusted = trust(P, memory, c) if filtered else 0.0
+    compose(peer, R, angle, share, trusted, w, c, out)
+    return trusted, tilt_variance(P)
+
+
+@njit(cache=True)
+def run(first, state, inputs, c, work, kept, stop):  # type: ignore[no-untyped-def]
+    """`advance` from sample `first` on, to the end or, with `stop`, through the next look.
+
+    Args:
+        first: index.
+        state: see `advance`.
+        inputs: gyro (N, 3) [rad/s], accel (N, 3) [m/s^2], fields (N, 3) and used (N,) of `carry_all`, dt (N,) [s],
+            rest (N,) bool.
+        c: `Constants`.
+        work: of the inclination filter.
+        kept: (N, 3, 3), (N, 22), (N, 2) that receive R, x, and the share of the filter with its tilt variance.
+        stop: bool.
+
+    Returns:
+        Index of the next sample, whether it stopped at a look, number of restarts.
+    """
+    gyro, accel, fields, used, dt, rest = inputs
+    R, x, P, memory, field = state[0], state[1], state[2], state[4], state[8]
+    rotations, states, shares = kept
+    restarts = 0
+    for n in range(first, len(dt)):
+        heard = used[n] >= 0
+        if heard:
+            field[:] = fields[n]
+        ended = advance(state, gyro[n], accel[n], heard, dt[n], rest[n], c, work)
+        restarts += ended == RESTART
+        rotations[n], states[n] = R, x
+        shares[n, 0], shares[n, 1] = trust(P, memory, c), tilt_variance(P)
+        if stop and ended == LOOK:
+            return n + 1, True, restarts
+    return len(dt), False, restarts
+
+
+@njit(cache=True)
+def compose_all(peer, R, x, angle, share, trusted, gyro, c, w, out):  # type: ignore[no-untyped-def]
+    """`compose` of N samples; into (N, 3) and (N, 4)."""
+    for n in range(len(peer)):
+        turn_rate(x[n], gyro[n], w[n])
+        compose(peer[n], R[n], angle[n], share[n], trusted[n], w[n], c, out[n])
+
+
+@njit(cache=True)
+def _turn(R, angle, out):  # type: ignore[no-untyped-def]
+    c, s = math.cos(angle), math.sin(angle)
+    for j in range(3):
+        out[0, j] = c * R[0, j] - s * R[1, j]
+        out[1, j] = s * R[0, j] + c * R[1, j]
+        out[2, j] = R[2, j]
+
+
+@njit(cache=True)
+def _product(A, B, out):  # type: ignore[no-untyped-def]
+    for i in range(3):
+        for j in range(3):
+            out[i, j] = A[i, 0] * B[0, j] + A[i, 1] * B[1, j] + A[i, 2] * B[2, j]
+
+
+@njit(cache=True)
+def changed(mean, made, dt, i):  # type: ignore[no-untyped-def]
+    """Whether the interval between samples (i = 0) or fields (i = 1) is no longer what VQF was made for.
+
+    Args:
+        mean: (2,) [s] mean intervals; changed.
+        made: (2,) [s] for which it was made.
+        dt: [s] this interval.
+        i: which.
+    """
+    if dt > LONGEST:
+        return False
+    mean[i] += min(dt / _OVER, 0.5) * (dt - mean[i])
+    return not made[i] / OTHER_RATE < mean[i] < made[i] * OTHER_RATE
+
+
+@njit(cache=True)
+def changes(dt, used, mag_stamp, mean, made, at, to):  # type: ignore[no-untyped-def]
+    """Where in a recording VQF is made anew.
+
+    Args:
+        dt: (N,) [s].
+        used: (N,) see `carry_all`.
+        mag_stamp: (M,) [s].
+        mean: (2,) [s] see `changed`; changed.
+        made: (2,) [s] see `changed`; changed.
+        at: (K,) int64 receives the indices of the samples.
+        to: (K, 2) [s] receives what it is made for then.
+
+    Returns:
+        How many.
+    """
+    count, before = 0, -1
+    for n in range(len(dt)):
+        anew = False
+        if used[n] >= 0:
+            if before >= 0 and changed(mean, made, mag_stamp[used[n]] - mag_stamp[before], 1):
+                made[1] = mean[1]
+                anew = True
+            before = used[n]
+        if changed(mean, made, dt[n], 0):
+            made[0] = mean[0]
+            anew = True
+        if anew and count < len(at):
+            at[count] = n
+            to[count] = made
+            count += 1
+    return count
+
+
+@njit(cache=True)
+def carry_all(stamp, gyro, mag_stamp, mag, delay, used, fields):  # type: ignore[no-untyped-def]
+    """The fields of a recording at the samples they count at.
+
+    Args:
+        stamp: (N,) [s].
+        gyro: (N, 3) [rad/s].
+        mag_stamp: (M,) [s].
+        mag: (M, 3).
+        delay: [s] see `field.DELAY`.
+        used: (N,) int64 receives the index of the field that counts at a sample, or -1.
+        fields: (N, 3) receives it, carried to the sample; zeros where there is none.
+    """
+    ring, stamps = np.zeros((CAPACITY, 3, 3)), np.full(CAPACITY, -np.inf)
+    ring[0] = np.eye(3)
+    stamps[0] = stamp[0]
+    head, at = 0, 0
+    for n in range(len(stamp)):
+        if n:
+            head = turn(ring, stamps, head, stamp[n], gyro[n], stamp[n] - stamp[n - 1])
+        used[n] = -1
+        while at < len(mag_stamp) and mag_stamp[at] + delay <= stamp[n] + 1e-7:
+            used[n] = at
+            at += 1
+        if used[n] >= 0 and not carry(
+            ring, stamps, head, mag_stamp[used[n]], gyro[n], mag[used[n]], fields[n]
+        ):
+            used[n] = -1
