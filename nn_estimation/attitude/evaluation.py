@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from nn_estimation.attitude.estimator import track
+from nn_estimation.attitude.estimator import START_UP, track
 from nn_estimation.attitude.model import METHODS, TASK, Setup, load_setups
 from nn_estimation.attitude.peers import PEERS, Peer, carried_forward, installed, vqf
 from nn_estimation.attitude.trial import Trial, read_trial
@@ -101,7 +101,10 @@ def evaluate(
 def estimate(
     trial: Trial, method: str, setups: Mapping[str, Setup], peers: Mapping[str, Peer]
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """Quaternions (N, 4) of a method at every sample, and their covariance (N, 3, 3) where it has one."""
+    """Quaternions (N, 4) of a method at every sample, and their covariance (N, 3, 3) where it has one.
+
+    Ours are NaN while the node would still be starting.
+    """
     if method in peers:
         return peers[method].run(trial), None
     if method in ("vqf", "vqf_latency"):
@@ -109,7 +112,8 @@ def estimate(
         latency = setups["network"].constants.latency if method == "vqf_latency" else 0.0
         return carried_forward(quaternion, trial.gyro - bias, latency), None
     found = track(setups[method], trial.stamp, trial.gyro, trial.accel, trial.mag_stamp, trial.mag)
-    return found.quaternion, found.covariance
+    starting = trial.stamp - trial.stamp[0] < START_UP
+    return np.where(starting[:, None], np.nan, found.quaternion), found.covariance
 
 
 def score(
