@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections import deque
 from dataclasses import dataclass, field
-from itertools import pairwise
 
 import numpy as np
 from vqf import VQF
@@ -153,13 +152,13 @@ class AttitudeEstimator:
     def _start(self) -> Attitude | None:
         """Go through the samples that waited, once they say the rate."""
         stamps = np.array([stamp for stamp, _, _ in self._waiting])
-        interval = _interval(stamps, self._rate)
+        interval = interval_of(stamps, self._rate)
         if interval is None:
             return None
         fields = np.array([stamp for stamp, _ in self._fields])
-        self._made[:] = interval, _field_interval(fields, stamps[-1], interval)
+        self._made[:] = interval, field_interval(fields, stamps[-1], interval)
         self._mean[:] = self._made
-        self._vqf = _vqf(self._made)
+        self._vqf = make_vqf(self._made)
         waiting, self._waiting = self._waiting, []
         self.state.begin(waiting[0][2], self.setup.constants)
         self._stamps[0] = self._stamp = waiting[0][0]
@@ -175,7 +174,7 @@ class AttitudeEstimator:
         heard = self._hear(stamp, gyro)
         if kernel.changed(self._mean, self._made, dt, 0):
             self._made[0] = self._mean[0]
-            self._vqf = _vqf(self._made, self._vqf)
+            self._vqf = make_vqf(self._made, self._vqf)
         vqf = self._vqf
         assert vqf is not None
         vqf.update(gyro * _scale(dt, self._made[0]), accel, s.carried if heard else None)
@@ -203,7 +202,7 @@ class AttitudeEstimator:
         self.counts["field"] += 1
         if kernel.changed(self._mean, self._made, at - self._field_stamp, 1):
             self._made[1] = self._mean[1]
-            self._vqf = _vqf(self._made, self._vqf)
+            self._vqf = make_vqf(self._made, self._vqf)
         self._field_stamp = at
         return True
 
@@ -217,7 +216,7 @@ class AttitudeEstimator:
             *(setup.filtered, gyro, setup.constants, w, q),
         )
         known = not math.isnan(self._field_stamp)
-        variances = _variances(self.trust, tilt, heading.share, heading.variance, known, setup.constants)
+        variances = variances_of(self.trust, tilt, heading.share, heading.variance, known, setup.constants)
         covariance = np.zeros((3, 3))
         covariance[0, 0], covariance[1, 1], covariance[2, 2] = variances[0], variances[0], variances[1]
         who = setup.method
@@ -226,114 +225,13 @@ class AttitudeEstimator:
         return Attitude(stamp, q, covariance, w, s.x[3:6].copy(), math.sqrt(s.bias_variance), who)
 
 
-@dataclass(frozen=True, slots=True)
-class Track:
-    """N attitudes of a whole recording; those of a start are what is known after it."""
-
-    stamp: np.ndarray  # (N,) [s]
-    quaternion: np.ndarray  # (N, 4) x, y, z, w; sensor to world
-    covariance: np.ndarray  # (N, 3, 3) [rad^2] about the world axes
-    angular_velocity: np.ndarray  # (N, 3) [rad/s]
-    gyro_bias: np.ndarray  # (N, 3) [rad/s]
-    trust: np.ndarray  # (N,) share of the inclination filter in the inclination
-    share: np.ndarray  # (N,) share of the learned heading
-    rest: np.ndarray  # (N,) bool
-
-
-def track(
-    setup: Setup,
-    stamp: np.ndarray,
-    gyro: np.ndarray,
-    accel: np.ndarray,
-    mag_stamp: np.ndarray,
-    mag: np.ndarray,
-    rate: float | None = None,
-) -> Track:
-    """`AttitudeEstimator` over N samples and M fields at once: the same numbers.
-
-    Args:
-        setup: method, constants and network.
-        stamp: (N,) [s], increasing.
-        gyro: (N, 3) [rad/s], finite.
-        accel: (N, 3) [m/s^2], finite.
-        mag_stamp: (M,) [s], increasing.
-        mag: (M, 3).
-        rate: see `AttitudeEstimator`.
-
-    Raises:
-        ValueError: a recording shorter than a start.
-    """
-    stamp, gyro, accel, mag_stamp, mag = (
-        np.ascontiguousarray(column, np.float64) for column in (stamp, gyro, accel, mag_stamp, mag)
-    )
-    edges = [0, *(np.flatnonzero(np.diff(stamp) > GIVE_UP) + 1), len(stamp)]
-    parts = []
-    for n, (a, b) in enumerate(pairwise(edges)):
-        rows = slice(a, b)
-        fields = (mag_stamp > (stamp[a] - START_UP if n else -math.inf)) & (mag_stamp <= stamp[b - 1])
-        parts.append(
-            _stretch(setup, stamp[rows], gyro[rows], accel[rows], mag_stamp[fields], mag[fields], rate)
-        )
-    columns = [np.concatenate([getattr(part, name) for part in parts]) for name in Track.__slots__]
-    return Track(*columns)
-
-
-def _stretch(
-    setup: Setup,
-    stamp: np.ndarray,
-    gyro: np.ndarray,
-    accel: np.ndarray,
-    mag_stamp: np.ndarray,
-    mag: np.ndarray,
-    rate: float | None,
-) -> Track:
-    count, c = len(stamp), setup.constants
-    begun = next((n for n in range(1, count + 1) if _interval(stamp[:n], rate) is not None), None)
-    if begun is None:
-        raise ValueError(f"{count} samples are too few to find their rate: {START_UP:g} s are needed")
-    interval = _interval(stamp[:begun], rate)
-    assert interval is not None
-    made = np.array([interval, _field_interval(mag_stamp, stamp[begun - 1], interval)])
-    dt = np.diff(stamp, prepend=stamp[0])
-    used, fields = np.empty(count, np.int64), np.zeros((count, 3))
-    kernel.carry_all(stamp, gyro, mag_stamp, mag, DELAY, used, fields)
-    peer, rest = _vqf_over(made, dt, gyro, accel, fields, used, mag_stamp)
-    state, heading = State(), Heading(c, setup.network)
-    state.begin(accel[0], c)
-    kept = np.empty((count, 3, 3)), np.empty((count, inclination.SIZE)), np.empty((count, 2))
-    angle, share, heading_variance = np.zeros(count), np.zeros(count), np.full(count, heading.variance)
-    work, at = inclination.workspace(), 0
-    while at < count:
-        inputs = gyro, accel, fields, used, dt, rest
-        end, looked, _ = kernel.run(at, state.arrays(), inputs, c, work, kept, setup.network is not None)
-        angle[at:end], share[at:end], heading_variance[at:end] = (
-            heading.angle,
-            heading.share,
-            heading.variance,
-        )
-        if looked:
-            last, s = end - 1, state
-            heading.look(s.found, s.bank, s.R, s.P, s.carried, peer[last], s.clock)
-            angle[last], share[last], heading_variance[last] = heading.angle, heading.share, heading.variance
-        at = end
-    trust = kept[2][:, 0] if setup.filtered else np.zeros(count)
-    w, q = np.empty((count, 3)), np.empty((count, 4))
-    kernel.compose_all(peer, kept[0], kept[1], angle, share, trust, gyro, c, w, q)
-    known = np.maximum.accumulate(used >= 0)
-    tilt, of_heading = _variances(trust, kept[2][:, 1], share, heading_variance, known, c)
-    covariance = np.zeros((count, 3, 3))
-    covariance[:, 0, 0] = covariance[:, 1, 1] = tilt
-    covariance[:, 2, 2] = of_heading
-    return Track(stamp, q, covariance, w, kept[1][:, 3:6].copy(), trust, share, rest)
-
-
 def _ring() -> tuple[np.ndarray, np.ndarray, int]:
     ring, stamps = np.zeros((CAPACITY, 3, 3)), np.full(CAPACITY, -np.inf)
     ring[0] = np.eye(3)
     return ring, stamps, 0
 
 
-def _interval(stamps: np.ndarray, rate: float | None) -> float | None:
+def interval_of(stamps: np.ndarray, rate: float | None) -> float | None:
     """[s] between the first samples; None where there are too few."""
     if rate is not None:
         return 1.0 / rate
@@ -342,13 +240,13 @@ def _interval(stamps: np.ndarray, rate: float | None) -> float | None:
     return float(np.median(np.diff(stamps)))
 
 
-def _field_interval(fields: np.ndarray, now: float, interval: float) -> float:
+def field_interval(fields: np.ndarray, now: float, interval: float) -> float:
     """[s] between the first fields, or samples where there are too few."""
     known = fields[fields <= now - DELAY]
     return float(np.median(np.diff(known))) if len(known) >= LEAST else interval
 
 
-def _vqf(made: np.ndarray, before: VQF | None = None) -> VQF:
+def make_vqf(made: np.ndarray, before: VQF | None = None) -> VQF:
     """VQF for intervals of samples and fields [s], which goes on from the state of another one."""
     new = VQF(float(made[0]), float(made[0]), float(made[1]))
     if before is not None:
@@ -361,36 +259,7 @@ def _scale(dt: float, made: float) -> float:
     return dt / made if dt <= kernel.LONGEST else 0.0
 
 
-def _vqf_over(
-    made: np.ndarray,
-    dt: np.ndarray,
-    gyro: np.ndarray,
-    accel: np.ndarray,
-    fields: np.ndarray,
-    used: np.ndarray,
-    mag_stamp: np.ndarray,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Quaternions (N, 4) w, x, y, z and rest (N,) of VQF over a recording."""
-    at, to = np.empty(len(dt), np.int64), np.empty((len(dt), 2))
-    mean, current = made.copy(), made.copy()
-    count = kernel.changes(dt, used, mag_stamp, mean, current, at, to)
-    vqf, edges = _vqf(made), [0, *at[:count], len(dt)]
-    intervals = [made, *to[:count]]
-    fields = np.where((used >= 0)[:, None], fields, 0.0)  # VQF leaves zeros out
-    peer, rest = np.empty((len(dt), 4)), np.empty(len(dt), dtype=bool)
-    for n, (a, b) in enumerate(pairwise(edges)):
-        if n:
-            vqf = _vqf(intervals[n], vqf)
-        if a == b:
-            continue
-        scale = np.where(dt[a:b] <= kernel.LONGEST, dt[a:b] / intervals[n][0], 0.0)
-        turned = gyro[a:b] * scale[:, None]
-        found = vqf.updateBatch(turned, accel[a:b], fields[a:b])
-        peer[a:b], rest[a:b] = found["quat9D"], found["restDetected"]
-    return peer, rest
-
-
-def _variances(trust, tilt, share, heading, known, c: Constants):  # type: ignore[no-untyped-def]
+def variances_of(trust, tilt, share, heading, known, c: Constants):  # type: ignore[no-untyped-def]
     """Variances [rad^2] of inclination and heading; scalars or arrays."""
     peers = c.peer_tilt**2
     mixed = trust**2 * tilt + (1.0 - trust) ** 2 * peers

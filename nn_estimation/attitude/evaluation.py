@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from nn_estimation.attitude.estimator import START_UP, track
+from nn_estimation.attitude.batch import track
+from nn_estimation.attitude.estimator import START_UP
 from nn_estimation.attitude.model import METHODS, TASK, Setup, load_setups
 from nn_estimation.attitude.peers import PEERS, Peer, carried_forward, installed, vqf
 from nn_estimation.attitude.trial import Trial, read_trial

@@ -1,0 +1,202 @@
+"""Attitudes of a whole recording at once: the numbers of the estimator, sample by sample, in compiled loops."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from nn_estimation.attitude import inclination, kernel
+from nn_estimation.attitude.constants import Constants
+from nn_estimation.attitude.estimator import (
+    GIVE_UP,
+    START_UP,
+    State,
+    field_interval,
+    interval_of,
+    make_vqf,
+    variances_of,
+)
+from nn_estimation.attitude.field import DELAY
+from nn_estimation.attitude.heading import Heading
+from nn_estimation.attitude.model import Setup
+
+
+@dataclass(frozen=True, slots=True)
+class Track:
+    """N attitudes of a whole recording; those of a start are what is known after it."""
+
+    stamp: np.ndarray  # (N,) [s]
+    quaternion: np.ndarray  # (N, 4) x, y, z, w; sensor to world
+    covariance: np.ndarray  # (N, 3, 3) [rad^2] about the world axes
+    angular_velocity: np.ndarray  # (N, 3) [rad/s]
+    gyro_bias: np.ndarray  # (N, 3) [rad/s]
+    trust: np.ndarray  # (N,) share of the inclination filter in the inclination
+    share: np.ndarray  # (N,) share of the learned heading
+    rest: np.ndarray  # (N,) bool
+
+
+def track(
+    setup: Setup,
+    stamp: np.ndarray,
+    gyro: np.ndarray,
+    accel: np.ndarray,
+    mag_stamp: np.ndarray,
+    mag: np.ndarray,
+    rate: float | None = None,
+) -> Track:
+    """`AttitudeEstimator` over N samples and M fields at once: the same numbers.
+
+    Args:
+        setup: method, constants and network.
+        stamp: (N,) [s], increasing.
+        gyro: (N, 3) [rad/s], finite.
+        accel: (N, 3) [m/s^2], finite.
+        mag_stamp: (M,) [s], increasing.
+        mag: (M, 3).
+        rate: see `AttitudeEstimator`.
+
+    Raises:
+        ValueError: a recording shorter than a start.
+    """
+    stamp, gyro, accel, mag_stamp, mag = (
+        np.ascontiguousarray(column, np.float64) for column in (stamp, gyro, accel, mag_stamp, mag)
+    )
+    edges = [0, *(np.flatnonzero(np.diff(stamp) > GIVE_UP) + 1), len(stamp)]
+    parts = []
+    for n, (a, b) in enumerate(pairwise(edges)):
+        rows = slice(a, b)
+        fields = (mag_stamp > (stamp[a] - START_UP if n else -math.inf)) & (mag_stamp <= stamp[b - 1])
+        parts.append(
+            _stretch(setup, stamp[rows], gyro[rows], accel[rows], mag_stamp[fields], mag[fields], rate)
+        )
+    columns = [np.concatenate([getattr(part, name) for part in parts]) for name in Track.__slots__]
+    return Track(*columns)
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What does not depend on the constants: the fields carried to N samples, and VQF over them."""
+
+    dt: np.ndarray  # (N,) [s]
+    fields: np.ndarray  # (N, 3)
+    used: np.ndarray  # (N,) index of the field that counts at a sample, or -1
+    peer: np.ndarray  # (N, 4) w, x, y, z
+    rest: np.ndarray  # (N,) bool
+
+
+def prepare(
+    stamp: np.ndarray,
+    gyro: np.ndarray,
+    accel: np.ndarray,
+    mag_stamp: np.ndarray,
+    mag: np.ndarray,
+    rate: float | None = None,
+) -> Prepared:
+    """See `Prepared` and `track`; of a recording without a gap that begins anew."""
+    count = len(stamp)
+    begun = next((n for n in range(1, count + 1) if interval_of(stamp[:n], rate) is not None), None)
+    if begun is None:
+        raise ValueError(f"{count} samples are too few to find their rate: {START_UP:g} s are needed")
+    interval = interval_of(stamp[:begun], rate)
+    assert interval is not None
+    made = np.array([interval, field_interval(mag_stamp, stamp[begun - 1], interval)])
+    dt = np.diff(stamp, prepend=stamp[0])
+    used, fields = np.empty(count, np.int64), np.zeros((count, 3))
+    kernel.carry_all(stamp, gyro, mag_stamp, mag, DELAY, used, fields)
+    return Prepared(dt, fields, used, *_vqf_over(made, dt, gyro, accel, fields, used, mag_stamp))
+
+
+def filtered(
+    prepared: Prepared,
+    gyro: np.ndarray,
+    accel: np.ndarray,
+    constants: Constants,
+    look: Callable[[State, int], None] | None = None,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The inclination filter over a recording.
+
+    Args:
+        prepared: of it.
+        gyro: (N, 3) [rad/s].
+        accel: (N, 3) [m/s^2].
+        constants: of the filter.
+        look: called at each look, with the state and the number of samples so far.
+
+    Returns:
+        (N, 3, 3) rotations, (N, 22) states, and (N, 2) share of the filter with its tilt variance [rad^2].
+    """
+    count, state, work, at = len(gyro), State(), inclination.workspace(), 0
+    state.begin(accel[0], constants)
+    kept = np.empty((count, 3, 3)), np.empty((count, inclination.SIZE)), np.empty((count, 2))
+    inputs = gyro, accel, prepared.fields, prepared.used, prepared.dt, prepared.rest
+    while at < count:
+        at, looked, _ = kernel.run(at, state.arrays(), inputs, constants, work, kept, look is not None)
+        if looked and look is not None:
+            look(state, at)
+    return kept
+
+
+def _stretch(
+    setup: Setup,
+    stamp: np.ndarray,
+    gyro: np.ndarray,
+    accel: np.ndarray,
+    mag_stamp: np.ndarray,
+    mag: np.ndarray,
+    rate: float | None,
+) -> Track:
+    count, c = len(stamp), setup.constants
+    prepared = prepare(stamp, gyro, accel, mag_stamp, mag, rate)
+    heading = Heading(c, setup.network)
+    ends, said = [1], [(heading.angle, heading.share, heading.variance)]
+
+    def look(s: State, end: int) -> None:
+        heading.look(s.found, s.bank, s.R, s.P, s.carried, prepared.peer[end - 1], s.clock)
+        ends.append(end)
+        said.append((heading.angle, heading.share, heading.variance))
+
+    R, x, shares = filtered(prepared, gyro, accel, c, look if setup.network is not None else None)
+    # What a look says counts from its own sample on.
+    angle, share, variance = np.repeat(np.array(said).T, np.diff([*ends, count + 1]), axis=1)
+    trust = shares[:, 0] if setup.filtered else np.zeros(count)
+    w, q = np.empty((count, 3)), np.empty((count, 4))
+    kernel.compose_all(prepared.peer, R, x, angle, share, trust, gyro, c, w, q)
+    known = np.maximum.accumulate(prepared.used >= 0)
+    tilt, of_heading = variances_of(trust, shares[:, 1], share, variance, known, c)
+    covariance = np.zeros((count, 3, 3))
+    covariance[:, 0, 0] = covariance[:, 1, 1] = tilt
+    covariance[:, 2, 2] = of_heading
+    return Track(stamp, q, covariance, w, x[:, 3:6].copy(), trust, share, prepared.rest)
+
+
+def _vqf_over(
+    made: np.ndarray,
+    dt: np.ndarray,
+    gyro: np.ndarray,
+    accel: np.ndarray,
+    fields: np.ndarray,
+    used: np.ndarray,
+    mag_stamp: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Quaternions (N, 4) w, x, y, z and rest (N,) of VQF over a recording."""
+    at, to = np.empty(len(dt), np.int64), np.empty((len(dt), 2))
+    mean, current = made.copy(), made.copy()
+    count = kernel.changes(dt, used, mag_stamp, mean, current, at, to)
+    vqf, edges = make_vqf(made), [0, *at[:count], len(dt)]
+    intervals = [made, *to[:count]]
+    fields = np.where((used >= 0)[:, None], fields, 0.0)  # VQF leaves zeros out
+    peer, rest = np.empty((len(dt), 4)), np.empty(len(dt), dtype=bool)
+    for n, (a, b) in enumerate(pairwise(edges)):
+        if n:
+            vqf = make_vqf(intervals[n], vqf)
+        if a == b:
+            continue
+        scale = np.where(dt[a:b] <= kernel.LONGEST, dt[a:b] / intervals[n][0], 0.0)
+        turned = gyro[a:b] * scale[:, None]
+        found = vqf.updateBatch(turned, accel[a:b], fields[a:b])
+        peer[a:b], rest[a:b] = found["quat9D"], found["restDetected"]
+    return peer, rest
