@@ -257,8 +257,10 @@ def magnetic(params: SimulationParams, motion: Motion, stamp: np.ndarray) -> np.
     rows = motion.rows(stamp)
     dip = math.radians(params.dip_deg)
     world = np.tile(params.field * np.array([0.0, math.cos(dip), -math.sin(dip)]), (len(stamp), 1))
+    away = np.linalg.norm(motion.position - motion.position[0], axis=1)
+    passed = np.flatnonzero(away >= 0.5 * away.max())  # not where it starts
     for _ in range(params.magnets):
-        beside = motion.position[rng.integers(len(motion.position))] + 0.15 * rng.standard_normal(3)
+        beside = motion.position[rng.choice(passed)] + 0.15 * rng.standard_normal(3)
         world += dipole(motion.position[rows] - beside, params.moment * _direction(rng))
     attached = params.attached * _direction(rng)
     noise = params.mag_noise * rng.standard_normal(world.shape)
