@@ -220,7 +220,7 @@ def changed(mean, made, dt, i):  # type: ignore[no-untyped-def]
         dt: [s] this interval.
         i: which.
     """
-    if dt > LONGEST:
+    if not dt <= LONGEST:  # nor where there is none before
         return False
     mean[i] += min(dt / _OVER, 0.5) * (dt - mean[i])
     return not made[i] / OTHER_RATE < mean[i] < made[i] * OTHER_RATE

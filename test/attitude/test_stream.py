@@ -8,6 +8,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from nn_estimation import cdr
+from nn_estimation.attitude.batch import track
 from nn_estimation.attitude.estimator import Attitude
 from nn_estimation.attitude.frames import FROM_ENU
 from nn_estimation.attitude.health import health
@@ -410,3 +411,13 @@ def test_a_warm_up_leaves_nothing_behind() -> None:
     other = run(stream(), REST, 0, 200)[-1]
     assert one is not None and other is not None
     np.testing.assert_array_equal(one.quaternion, other.quaternion)
+
+
+def test_the_stream_gives_the_numbers_of_a_whole_recording_at_once() -> None:
+    out = run(stream(), MOTION)
+    whole = track(SETUP, MOTION.stamp, MOTION.gyro, MOTION.accel, MOTION.stamp, MOTION.field)
+    for n in range(0, len(MOTION.stamp), 10):
+        found = out[n]
+        if found is not None:
+            np.testing.assert_allclose(found.quaternion, whole.quaternion[n], atol=1e-9)
+            np.testing.assert_allclose(found.covariance, whole.covariance[n], atol=1e-9)
