@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.spatial.transform import Rotation
@@ -34,11 +34,22 @@ class AttitudeTrace:
     truth: np.ndarray  # (K, 4)
     covariance: np.ndarray | None = None  # (K, 3, 3) [rad^2] about the world axes, where the method says one
     heading: bool = True  # whether the method has one
+    spoke: np.ndarray | None = (
+        None  # (K,) bool, whether the network had a share in the heading, where there is one
+    )
 
     @property
     def errors(self) -> AttitudeErrors:
         """Of the K samples."""
         return attitude_errors(self.quaternion, self.truth)
+
+
+class Estimate(NamedTuple):
+    """Of a method at every sample of a trial."""
+
+    quaternion: np.ndarray  # (N, 4) x, y, z, w; sensor to world, NaN where it has none
+    covariance: np.ndarray | None = None  # (N, 3, 3) [rad^2]
+    spoke: np.ndarray | None = None  # (N,) bool
 
 
 @dataclass
@@ -72,7 +83,7 @@ def evaluate(
 
     Returns:
         results of the shape {"task", "model", "recordings": {NAME: {METHOD: {METRIC: value}}}, "summary"}; metrics
-        as of `attitude_metrics`, of the summary their means over the recordings.
+        as of `metrics`, of the summary their means over the recordings.
 
     Raises:
         ModelError: no model, or of another task.
@@ -96,51 +107,48 @@ def evaluate(
             about.setdefault(note, []).append(name)
     results = _results(model_path, traces)
     notes = [f"{', '.join(names)}: {note}" for note, names in about.items()]
+    if results["summary"]["network"]["network_share"] == 0.0:
+        notes.append("network: it never spoke, what is said is the filter's")
     return Evaluation(results, traces, notes + _of_bounds(results["summary"]))
 
 
-def estimate(
-    trial: Trial, method: str, setups: Mapping[str, Setup], peers: Mapping[str, Peer]
-) -> tuple[np.ndarray, np.ndarray | None]:
-    """Quaternions (N, 4) of a method at every sample, and their covariance (N, 3, 3) where it has one.
-
-    Ours are NaN while the node would still be starting.
-    """
+def estimate(trial: Trial, method: str, setups: Mapping[str, Setup], peers: Mapping[str, Peer]) -> Estimate:
+    """What a method makes of a trial; ours is NaN while the node would still be starting."""
     if method in peers:
-        return peers[method].run(trial), None
+        return Estimate(peers[method].run(trial))
     if method in ("vqf", "vqf_latency"):
         quaternion, bias = vqf(trial)
         latency = setups["network"].constants.latency if method == "vqf_latency" else 0.0
-        return carried_forward(quaternion, trial.gyro - bias, latency), None
-    found = track(setups[method], trial.stamp, trial.gyro, trial.accel, trial.mag_stamp, trial.mag)
+        return Estimate(carried_forward(quaternion, trial.gyro - bias, latency))
+    setup = setups[method]
+    found = track(setup, trial.stamp, trial.gyro, trial.accel, trial.mag_stamp, trial.mag)
     starting = trial.stamp - trial.stamp[0] < START_UP
-    return np.where(starting[:, None], np.nan, found.quaternion), found.covariance
+    quaternion = np.where(starting[:, None], np.nan, found.quaternion)
+    return Estimate(quaternion, found.covariance, None if setup.network is None else found.share > 0.0)
 
 
-def score(
-    trial: Trial, estimates: Mapping[str, tuple[np.ndarray, np.ndarray | None]]
-) -> dict[str, AttitudeTrace]:
-    """Errors of each method at the scored samples at which all of them have an estimate.
+def score(trial: Trial, estimates: Mapping[str, Estimate]) -> dict[str, AttitudeTrace]:
+    """What each method is scored on: the scored samples at which all of them have an estimate.
 
     Raises:
         ValueError: there is none.
     """
-    finite = [np.isfinite(quaternion).all(axis=1) for quaternion, _ in estimates.values()]
+    finite = [np.isfinite(each.quaternion).all(axis=1) for each in estimates.values()]
     rows = np.flatnonzero(trial.scored & np.all(finite, axis=0))
     if not len(rows):
         raise ValueError(
             f"{trial.name}: no scored sample has an estimate; it is too short, or its scored intervals lie elsewhere"
         )
     found = {}
-    for method, (quaternion, covariance) in estimates.items():
-        if relative(trial):
-            quaternion = aligned(trial, quaternion)
+    for method, each in estimates.items():
+        quaternion = aligned(trial, each.quaternion) if relative(trial) else each.quaternion
         found[method] = AttitudeTrace(
             trial.stamp[rows],
             quaternion[rows],
             trial.truth[rows],
-            None if covariance is None else covariance[rows],
+            None if each.covariance is None else each.covariance[rows],
             method not in PEERS or PEERS[method].heading,
+            None if each.spoke is None else each.spoke[rows],
         )
     return found
 
@@ -170,8 +178,13 @@ def aligned(trial: Trial, quaternion: np.ndarray) -> np.ndarray:
 
 
 def metrics(trace: AttitudeTrace) -> dict[str, float]:
-    """Of a method on a trial; of one without a heading the inclination alone."""
+    """Of a method on a trial: `attitude_metrics`, of one without a heading the inclination alone, and network_share.
+
+    That is the share of samples at which the network had a say.
+    """
     found = attitude_metrics(trace.quaternion, trace.truth, trace.covariance)
+    if trace.spoke is not None:
+        found["network_share"] = float(trace.spoke.mean())
     return found if trace.heading else {"inclination_deg": found["inclination_deg"]}
 
 

@@ -10,13 +10,22 @@ from scipy.spatial.transform import Rotation
 
 from nn_estimation.attitude.constants import Constants
 from nn_estimation.attitude.estimator import AttitudeEstimator
-from nn_estimation.attitude.evaluation import AttitudeTrace, Evaluation, aligned, evaluate, metrics, score
+from nn_estimation.attitude.evaluation import (
+    AttitudeTrace,
+    Estimate,
+    Evaluation,
+    aligned,
+    evaluate,
+    metrics,
+    score,
+)
 from nn_estimation.attitude.model import METHODS, load_setups
 from nn_estimation.attitude.peers import carried_forward, installed, vqf
 from nn_estimation.attitude.trial import Trial, TrialError, read_trial
 from nn_estimation.datasets.recording import Recording
 from nn_estimation.datasets.registry import import_set
 from nn_estimation.inference import Model
+from nn_estimation.report import COLOURS, HEADINGS
 
 from .trials import trial, write_bag, write_model
 
@@ -30,7 +39,7 @@ def off(found: Trial, rotation: Rotation) -> np.ndarray:
 
 
 def degrees(found: Trial, quaternion: np.ndarray, name: str = "network") -> dict[str, float]:
-    return metrics(score(found, {name: (quaternion, None)})[name])
+    return metrics(score(found, {name: Estimate(quaternion)})[name])
 
 
 def test_an_error_about_the_vertical_is_heading_and_one_about_the_horizontal_inclination() -> None:
@@ -60,10 +69,10 @@ def test_all_methods_are_scored_where_each_of_them_has_an_estimate() -> None:
     found = trial()
     late = found.truth.copy()
     late[:70] = np.nan  # it is still starting
-    traces = score(found, {"vqf": (found.truth, None), "filter": (late, None)})
+    traces = score(found, {"vqf": Estimate(found.truth), "filter": Estimate(late)})
     assert len(traces["vqf"].stamp) == len(traces["filter"].stamp) == len(found.stamp) - 70
     with pytest.raises(ValueError, match="hand: no scored sample has an estimate"):
-        score(found, {"filter": (np.full_like(late, np.nan), None)})
+        score(found, {"filter": Estimate(np.full_like(late, np.nan))})
 
 
 @pytest.mark.parametrize("why", ["relative", "no magnetometer"])
@@ -145,12 +154,11 @@ def test_the_results_have_the_shape_of_every_report(found: Evaluation, model: Pa
     for rows in (*found.results["recordings"].values(), found.results["summary"]):
         assert set(rows) == {*METHODS, *installed()}
         for method, row in rows.items():
-            bounded = method in ("filter", "network")
-            inclined = method == "riann"
-            assert set(row) == (
-                {"inclination_deg"} if inclined else ERRORS | (COVERAGE if bounded else set())
-            )
+            expected = ERRORS | (COVERAGE if method in ("filter", "network") else set())
+            expected |= {"network_share"} if method == "network" else set()
+            assert set(row) == ({"inclination_deg"} if method == "riann" else expected)
             assert all(np.isfinite(value) for value in row.values())
+        assert set(rows) <= set(COLOURS) and set(rows["network"]) <= set(HEADINGS)
     json.dumps(found.results, allow_nan=False)
 
 
@@ -205,9 +213,19 @@ def test_filter_and_network_say_what_the_node_would(
 
 def test_a_network_that_leaves_the_magnet_out_is_nearer_to_the_truth_in_heading(found: Evaluation) -> None:
     rows = found.results["recordings"]["magnet"]
+    assert 0.8 < rows["network"]["network_share"] < 1.0  # its features settle first
     assert rows["network"]["heading_deg"] < rows["filter"]["heading_deg"]
     # The network has no say in the inclination.
     assert rows["network"]["inclination_deg"] == pytest.approx(rows["filter"]["inclination_deg"], abs=1e-3)
+
+
+def test_a_network_that_never_spoke_is_said_to_be_the_filter(bags: list[Path], tmp_path: Path) -> None:
+    shy = write_model(tmp_path / "shy.onnx", valid=(-1e-6, 1e-6))
+    found = evaluate(bags[1:], shy)
+    assert "network: it never spoke, what is said is the filter's" in found.notes
+    rows = found.results["summary"]
+    assert rows["network"]["network_share"] == 0.0
+    assert rows["network"]["total_deg"] == rows["filter"]["total_deg"]
 
 
 def test_what_is_aligned_is_said(model: Path, tmp_path: Path) -> None:

@@ -60,9 +60,15 @@ def write_bag(found: Trial, folder: Path, **facts: str) -> Path:
 
 
 def write_model(
-    path: Path, constants: Constants | None = None, std: float = 0.02, **parameters: object
+    path: Path,
+    constants: Constants | None = None,
+    std: float = 0.02,
+    valid: tuple[float, float] = (-100.0, 100.0),
 ) -> Path:
-    """A model that believes no field: its heading is that of the gyro, with a standard deviation [rad]."""
+    """A model that believes no field: its heading is that of the gyro, with a standard deviation [rad].
+
+    It speaks where all features are in the valid range.
+    """
     constant = {
         "none": np.zeros(1, np.float32),
         "variance": (std**2 * np.eye(3))[None].astype(np.float32),
@@ -82,8 +88,8 @@ def write_model(
         tuple(TensorSpec(name, "float32", ("batch", *shape)) for name, shape in SHAPES.items()),
         tuple(TensorSpec(name, "float32", ("batch", *shape)) for name, shape in MADE.items()),
         features.NAMES,
-        ((-100.0, 100.0),) * len(features.NAMES),
-        {"constants": (constants or Constants())._asdict(), **parameters},
+        (valid,) * len(features.NAMES),
+        {"constants": (constants or Constants())._asdict()},
         {},
         {},
         "CC0-1.0",
