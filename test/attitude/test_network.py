@@ -101,6 +101,13 @@ def test_the_gradient_grows_as_the_smallest_singular_values_cancel_and_stays_fin
     assert torch.isfinite(torch.autograd.grad(SvdProjection.apply(zeros).sum(), zeros)[0]).all()
 
 
+@pytest.mark.parametrize("place", PLACES)
+def test_the_gradient_through_the_squarings_is_the_same(place: str) -> None:
+    m = double(PLACES[place])
+    by_squaring = torch.autograd.functional.jacobian(ProjectToSO3().eval(), m)
+    torch.testing.assert_close(by_squaring, torch.autograd.functional.jacobian(SvdProjection.apply, m))
+
+
 def test_gradients_of_a_batch_are_those_of_its_matrices() -> None:
     m = double(np.random.default_rng(1).normal(size=(4, 5, 3, 3))).requires_grad_()
     weight = double(np.random.default_rng(2).normal(size=(4, 5, 3, 3)))
