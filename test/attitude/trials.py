@@ -8,13 +8,15 @@ from onnx import TensorProto, ValueInfoProto, helper, numpy_helper
 from nn_estimation.attitude import features
 from nn_estimation.attitude.constants import Constants
 from nn_estimation.attitude.trial import Trial
-from nn_estimation.contract import Contract, TensorSpec, attach_contract
+from nn_estimation.contract import DTYPES, Contract, TensorSpec, attach_contract
 from nn_estimation.datasets.recording import Recording
 
 from .scene import turned_by_hand
 
 SHAPES = {"features": (len(features.NAMES),), "prior": (3, 3), "prior_variance": (2,), "field": (3,)}
 MADE: dict[str, tuple[int, ...]] = {"rotation": (3, 3), "covariance": (3, 3), "heading_std": ()}
+
+NARROW = {"features": "float32", "heading_std": "float32"}
 
 
 def trial(
@@ -70,9 +72,9 @@ def write_model(
     It speaks where all features are in the valid range.
     """
     constant = {
-        "none": np.zeros(1, np.float32),
-        "variance": (std**2 * np.eye(3))[None].astype(np.float32),
-        "std": np.full(1, std, np.float32),
+        "none": np.zeros(1),
+        "variance": (std**2 * np.eye(3))[None],
+        "std": np.full(1, std),
         "axis": np.ones(1, np.int64),
     }
     nodes = [
@@ -81,12 +83,17 @@ def write_model(
         helper.make_node("Add", ["nothing", "variance"], ["covariance"]),
         helper.make_node("ReduceSum", ["field", "axis"], ["sum"], keepdims=0),
         helper.make_node("Mul", ["sum", "none"], ["zero"]),
-        helper.make_node("Add", ["zero", "std"], ["heading_std"]),
+        helper.make_node("Add", ["zero", "std"], ["wide"]),
+        helper.make_node("Cast", ["wide"], ["heading_std"], to=TensorProto.FLOAT),
     ]
     contract = Contract(
         "attitude",
-        tuple(TensorSpec(name, "float32", ("batch", *shape)) for name, shape in SHAPES.items()),
-        tuple(TensorSpec(name, "float32", ("batch", *shape)) for name, shape in MADE.items()),
+        tuple(
+            TensorSpec(name, NARROW.get(name, "float64"), ("batch", *shape)) for name, shape in SHAPES.items()
+        ),
+        tuple(
+            TensorSpec(name, NARROW.get(name, "float64"), ("batch", *shape)) for name, shape in MADE.items()
+        ),
         features.NAMES,
         (valid,) * len(features.NAMES),
         {"constants": (constants or Constants())._asdict()},
@@ -97,7 +104,7 @@ def write_model(
     )
 
     def values(specs: tuple[TensorSpec, ...]) -> list[ValueInfoProto]:
-        return [helper.make_tensor_value_info(spec.name, TensorProto.FLOAT, spec.shape) for spec in specs]
+        return [helper.make_tensor_value_info(spec.name, DTYPES[spec.dtype], spec.shape) for spec in specs]
 
     graph = helper.make_graph(
         nodes,
