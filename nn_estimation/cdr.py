@@ -39,7 +39,7 @@ _GPS = 1  # NavSatStatus.SERVICE_GPS
 _ENDIAN = {b"\x00\x00": ">", b"\x00\x01": "<"}
 _STAMP = {e: struct.Struct(f"{e}iII") for e in "<>"}
 _RANGE = {e: struct.Struct(f"{e}fffff") for e in "<>"}
-_DOUBLES = {(e, n): struct.Struct(f"{e}{n}d") for e in "<>" for n in (3, 7, 12, 37, 42, 43, 85)}
+_FLOAT = {e: np.dtype(f"{e}f8") for e in "<>"}
 
 
 class CdrError(ValueError):
@@ -68,10 +68,10 @@ def _align(offset: int, size: int) -> int:
     return 4 + -(-(offset - 4) // size) * size
 
 
-def _doubles(cdr: bytes, endian: str, offset: int, count: int) -> tuple[float, ...]:
+def _array(cdr: bytes, endian: str, offset: int, count: int) -> np.ndarray:
     try:
-        return _DOUBLES[endian, count].unpack_from(cdr, offset)
-    except struct.error:
+        return np.frombuffer(cdr, _FLOAT[endian], count, offset).astype(np.float64)  # copied, and so writable
+    except ValueError:
         raise CdrError(f"message ends after {len(cdr)} bytes, {offset + 8 * count} are needed") from None
 
 
@@ -148,7 +148,7 @@ def decode_vector3(cdr: bytes) -> Vector3Message:
         CdrError: too short or malformed.
     """
     endian, stamp, start, end = _begin(cdr)
-    return Vector3Message(stamp, _text(cdr, start, end), *_doubles(cdr, endian, _align(end + 1, 8), 3))
+    return Vector3Message(stamp, _text(cdr, start, end), *_array(cdr, endian, _align(end + 1, 8), 3).tolist())
 
 
 def encode_vector3(message: Vector3Message) -> bytes:
@@ -165,7 +165,7 @@ def decode_imu(cdr: bytes) -> ImuMessage:
         CdrError: too short or malformed.
     """
     endian, stamp, start, end = _begin(cdr)
-    v = np.array(_doubles(cdr, endian, _align(end + 1, 8), 37))
+    v = _array(cdr, endian, _align(end + 1, 8), 37)
     return ImuMessage(stamp, _text(cdr, start, end), v[13:16], v[25:28], v[:4], v[4:13], v[16:25], v[28:37])
 
 
@@ -189,7 +189,7 @@ def decode_mag(cdr: bytes) -> MagneticFieldMessage:
         CdrError: too short or malformed.
     """
     endian, stamp, start, end = _begin(cdr)
-    v = np.array(_doubles(cdr, endian, _align(end + 1, 8), 12))
+    v = _array(cdr, endian, _align(end + 1, 8), 12)
     return MagneticFieldMessage(stamp, _text(cdr, start, end), v[:3], v[3:])
 
 
@@ -211,7 +211,7 @@ def decode_odometry(cdr: bytes) -> OdometryMessage:
     (size,) = struct.unpack_from(f"{endian}I", cdr, at)
     if size < 1 or at + 4 + size > len(cdr):
         raise CdrError(f"child_frame_id of {size} bytes in a message of {len(cdr)}")
-    v = np.array(_doubles(cdr, endian, _align(at + 4 + size, 8), 85))
+    v = _array(cdr, endian, _align(at + 4 + size, 8), 85)
     child = _text(cdr, at + 4, at + 3 + size)
     return OdometryMessage(
         stamp, _text(cdr, start, end), child, v[:3], v[3:7], v[7:43], v[43:46], v[46:49], v[49:85]
@@ -244,7 +244,7 @@ def decode_pose(cdr: bytes) -> PoseMessage:
         CdrError: too short or malformed.
     """
     endian, stamp, start, end = _begin(cdr)
-    v = np.array(_doubles(cdr, endian, _align(end + 1, 8), 7))
+    v = _array(cdr, endian, _align(end + 1, 8), 7)
     return PoseMessage(stamp, _text(cdr, start, end), v[:3], v[3:7])
 
 
@@ -260,7 +260,7 @@ def decode_pose_covariance(cdr: bytes) -> PoseCovarianceMessage:
         CdrError: too short or malformed.
     """
     endian, stamp, start, end = _begin(cdr)
-    v = np.array(_doubles(cdr, endian, _align(end + 1, 8), 43))
+    v = _array(cdr, endian, _align(end + 1, 8), 43)
     return PoseCovarianceMessage(stamp, _text(cdr, start, end), v[:3], v[3:7], v[7:])
 
 
@@ -276,7 +276,7 @@ def decode_twist_covariance(cdr: bytes) -> TwistCovarianceMessage:
         CdrError: too short or malformed.
     """
     endian, stamp, start, end = _begin(cdr)
-    v = np.array(_doubles(cdr, endian, _align(end + 1, 8), 42))
+    v = _array(cdr, endian, _align(end + 1, 8), 42)
     return TwistCovarianceMessage(stamp, _text(cdr, start, end), v[:3], v[3:6], v[6:])
 
 
@@ -293,7 +293,7 @@ def decode_fix(cdr: bytes) -> FixMessage:
     """
     endian, stamp, start, end = _begin(cdr)
     at = _align(_align(end + 2, 2) + 2, 8)
-    v = np.array(_doubles(cdr, endian, at, 12))
+    v = _array(cdr, endian, at, 12)
     if at + 97 > len(cdr):
         raise CdrError(f"NavSatFix ends after {len(cdr)} bytes")
     (status,) = struct.unpack_from("b", cdr, end + 1)
@@ -319,9 +319,7 @@ def _stamped(
 ) -> bytes:
     out = _head(message.stamp_ns, message.frame_id)
     _pad(out, 8)
-    for part in parts:
-        out += np.asarray(part, dtype="<f8").tobytes()
-    return bytes(out)
+    return bytes(out + np.concatenate(parts, dtype="<f8").tobytes())
 
 
 def encode_clock(stamp_ns: int) -> bytes:
