@@ -46,11 +46,10 @@ def turned_by_hand(
     return seen(BEGIN + t, Rotation.from_euler("ZYX", scale * angles[:, ::-1]))
 
 
-def at_rest(seconds: float = 5.0, rate: float = 100.0, truth: Rotation | None = None) -> Motion:
-    """A sensor that lies, level and looking east or as `truth` says."""
+def at_rest(seconds: float = 5.0, rate: float = 100.0) -> Motion:
+    """A sensor that lies level and looks east."""
     n = round(seconds * rate)
-    one = (truth or Rotation.identity()).as_quat()
-    return seen(BEGIN + np.arange(n) / rate, Rotation.from_quat(np.tile(one, (n, 1))))
+    return seen(BEGIN + np.arange(n) / rate, Rotation.from_quat(np.tile([0.0, 0.0, 0.0, 1.0], (n, 1))))
 
 
 def seen(stamp: np.ndarray, truth: Rotation) -> Motion:
