@@ -142,7 +142,9 @@ def verdict(gain: Mapping[str, Reduction], results: Mapping[str, Any]) -> str:
             part += " (too short for an interval)"
         else:
             low, high = sorted((sign * found.low, sign * found.high))
-            part += f" (95 % interval {low:.0f} to {high:.0f} %{'' if low > 0.0 else ', not told apart'})"
+            part += (
+                f" (95 % interval {round(low)} to {round(high)} %{'' if low > 0.0 else ', not told apart'})"
+            )
         parts.append(part)
     sentence = f"{METHOD} is {' and '.join(parts)}"
     trials = results["recordings"]

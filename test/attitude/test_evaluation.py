@@ -241,6 +241,8 @@ def test_what_is_aligned_is_said(model: Path, tmp_path: Path) -> None:
         "lonely: it has no magnetometer: the heading of each method is turned by one constant",
         "wand, wand (2): its truth knows no north: the heading of each method is turned by one constant",
     ]
+    (said,) = (note for note in evaluate([paths[1]] * 4, model).notes if "turned" in note)
+    assert said.startswith("all 4: its truth knows no north")
 
 
 def test_bounds_that_are_too_small_are_said_to_be(bags: list[Path], tmp_path: Path) -> None:
