@@ -18,6 +18,8 @@ MOST_POINTS = 4000  # of a line
 BREAK = 0.5  # [s] without a scored sample, from which on a line breaks
 OVER_TIME = ("vqf", "filter", "network")  # the rows that differ from these by a latency alone would hide them
 COMPARED = ("vqf", "vqf_latency", "filter", "network")
+WIDTHS = {"filter": 2.8}  # it shows on both sides of a network that equals it
+FAINT = {"filter": 0.45}
 SHARES = (0.05, 0.25, 0.5, 0.75, 0.95)  # ends, box and median
 
 
@@ -46,6 +48,10 @@ def _axes(width: float, height: float, rows: int = 1, columns: int = 1) -> tuple
     return figure, axes
 
 
+def _style(method: str) -> dict[str, object]:
+    return {"color": COLOURS[method], "lw": WIDTHS.get(method, 0.9), "alpha": FAINT.get(method, 1.0)}
+
+
 def _over_time(name: str, methods: Mapping[str, AttitudeTrace], one_of_many: bool) -> Picture:
     figure, axes = _axes(9.0, 5.4, 2)
     panels: list[tuple[Axes, Callable[[AttitudeTrace], np.ndarray], Callable[[np.ndarray], np.ndarray]]] = [
@@ -57,12 +63,14 @@ def _over_time(name: str, methods: Mapping[str, AttitudeTrace], one_of_many: boo
         for method in OVER_TIME:
             trace = methods[method]
             time, shown, bound = _line(trace, np.degrees(error(trace)), variance)
-            ax.plot(time, shown, color=COLOURS[method], lw=0.9, label=method if ax is axes[0] else None)
+            ax.plot(time, shown, **_style(method), label=method if ax is axes[0] else None)  # type: ignore[arg-type]
             low, high = min(low, np.nanquantile(shown, 0.001)), max(high, np.nanquantile(shown, 0.999))
             if method == "network" and bound is not None:
                 floor = 0.0 if ax is axes[0] else -bound
                 label = "network, 2σ" if ax is axes[0] else None
                 ax.fill_between(time, floor, bound, color=COLOURS[method], alpha=0.16, lw=0, label=label)
+                usual = np.nanmedian(bound)
+                low, high = min(low, -usual), max(high, usual)
         room = 0.15 * (high - low) + 1e-3
         ax.set_ylim(0.0 if ax is axes[0] else min(low, 0.0) - room, max(high, 0.0) + room)
     axes[1].axhline(0, color="black", lw=0.8)
@@ -165,7 +173,7 @@ def _coverage(traces: Traces) -> Picture:
                 continue
             normal = np.concatenate([_normalised(methods[method], kind) for methods in traces.values()])
             found = [100 * np.mean(normal <= s) for s in sigmas]
-            ax.plot(nominal, found, color=COLOURS[method], label=method if ax is axes[0] else None)
+            ax.plot(nominal, found, **_style(method), label=method if ax is axes[0] else None)  # type: ignore[arg-type]
         ax.set(title=kind, xlabel="predicted share [%]", ylabel="found [%]", xlim=(0, 100), ylim=(0, 100))
     figure.legend(frameon=False, fontsize=9, loc="outside upper center", ncols=4)
     caption = (
