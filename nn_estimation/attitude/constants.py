@@ -8,33 +8,34 @@ from typing import NamedTuple
 class Constants(NamedTuple):
     """Standard deviations unless said; a model file brings those of its sensor.
 
-    Noise densities are per root second. Those of the pseudo-measurements hold for one every 0.035 s.
+    Defaults are of an ordinary MEMS sensor, found on the training trials of BROAD.
+    Noise densities are per root second, those of the pseudo-measurements hold for one every 0.035 s.
     """
 
     latency: float = 0.0  # [s] by which the output is carried forward: what the sensor's own filters take
     period: float = 0.035  # [s] of a block, between two pseudo-measurements
 
-    gyro: float = 0.0024  # [rad/sqrt(s)] angle random walk
-    gyro_turn: float = 3e-4  # [rad/rad] angle error of a block by the angle turned in it
-    gyro_walk: float = 1e-4  # [rad/s/sqrt(s)] of the bias
-    matrix_walk: float = 1e-5  # [1/sqrt(s)] of scale and cross-axis sensitivity
-    accel: float = 0.03  # [m/s/sqrt(s)]
+    gyro: float = 0.0022  # [rad/sqrt(s)] angle random walk
+    gyro_turn: float = 7e-4  # [rad/rad] angle error of a block by the angle turned in it
+    gyro_walk: float = 2.5e-4  # [rad/s/sqrt(s)] of the bias
+    matrix_walk: float = 2.3e-5  # [1/sqrt(s)] of scale and cross-axis sensitivity
+    accel: float = 0.02  # [m/s/sqrt(s)]
     accel_walk: float = 4e-4  # [m/s^2/sqrt(s)] of the bias
 
-    tilt_0: float = 0.1  # [rad] at the start
+    tilt_0: float = 0.07  # [rad] at the start
     gyro_bias_0: float = 0.014  # [rad/s]
     matrix_0: float = 0.0025
-    accel_bias_0: float = 0.01  # [m/s^2]
+    accel_bias_0: float = 0.014  # [m/s^2]
     velocity_0: float = 1.0  # [m/s]
     position_0: float = 1.0  # [m]
     gap_rate: float = 0.5  # [rad/s] of unknown turns in a gap
 
-    velocity: float = 1.8  # [m/s] the horizontal velocity is zero
-    position: float = 3.7  # [m] the horizontal position is zero
-    adapt: float = 0.3  # by which these grow with the mean normalised innovation squared
+    velocity: float = 1.85  # [m/s] the horizontal velocity is zero
+    position: float = 4.5  # [m] the horizontal position is zero
+    adapt: float = 0.38  # by which these grow with the mean normalised innovation squared
     memory: float = 3.0  # [s] over which that is averaged
-    rest_velocity: float = 0.08  # [m/s] at rest
-    rest_gyro: float = 0.006  # [rad/s] the gyro shows its bias at rest
+    rest_velocity: float = 0.1  # [m/s] at rest
+    rest_gyro: float = 0.0085  # [rad/s] the gyro shows its bias at rest
 
     peer_memory: float = 3.0  # [s] in which VQF corrects by gravity, its tauAcc
     peer_tilt: float = 0.007  # [rad] inclination error of VQF on a calibrated gyro

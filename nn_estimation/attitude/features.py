@@ -11,8 +11,6 @@ import math
 import numpy as np
 from numba import njit
 
-from nn_estimation.attitude.inclination import REFERENCE
-
 NAMES = (
     "log_turn_rate_0.1s",
     "log_turn_rate_1s",
@@ -29,6 +27,7 @@ NAMES = (
     "log_azimuth_deviation_5s",
     "rest_5s",
 )
+UNITS = "ln(rad/s), ln(1), ln(rad), 1: see attitude/features.py"
 SETTLED = 2.0  # [s] of looks after which the means are worth something
 _TAUS = (0.1, 1.0, 5.0, 0.1, 1.0, 0.1, 0.1, 1.0, 1.0, 5.0, 5.0, 1.0, 5.0, 5.0)
 _FLOOR = (0.02, 0.02, 0.02, *[0.005] * 10)  # added before the logarithm: below it is noise
@@ -98,6 +97,3 @@ def _wrapped(angle):  # type: ignore[no-untyped-def]
 def settled(memory: np.ndarray) -> bool:
     """Whether the means are worth something."""
     return bool(memory[_AGE] >= SETTLED)
-
-
-__all__ = ["MEMORY", "NAMES", "REFERENCE", "look", "settled"]

@@ -1,4 +1,4 @@
-"""Rotations at the end of a network: heads, their losses, and the projection to SO(3) inside an ONNX graph."""
+"""Rotations at the end of a network: heads, losses, the projection to SO(3) inside ONNX, and Wahba's problem."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import math
 from collections.abc import Callable, Mapping
 from typing import TypeAlias, TypeVar
 
+import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx, once_differentiable
 from torch.nn import functional
@@ -95,7 +97,7 @@ class ProjectToSO3(nn.Module):
     """The projection as a layer: (..., 3, 3) any matrices to the nearest rotations of the same type.
 
     In training mode by SVD with its closed-form gradient, in eval mode in products alone, which can be exported
-    to ONNX as part of a larger module. The two agree to rounding.
+    to ONNX as part of a larger module. The two agree to rounding, and so do their gradients.
     """
 
     def forward(self, m: Tensor) -> Tensor:
@@ -219,3 +221,90 @@ def _named(kind: str, registry: Mapping[str, T], name: str) -> T:
     if name not in registry:
         raise ValueError(f"no rotation {kind} is called {name!r}: choose one of {', '.join(registry)}")
     return registry[name]
+
+
+LOWEST, HIGHEST = (
+    math.log(math.radians(0.3)),
+    math.log(math.radians(60.0)),
+)  # of the scale of a field's heading
+SMALLEST_VARIANCE = 1e-9  # [rad^2] of a prior
+LEAST_INFORMATION = 1e-2  # [1/rad^2] keeps the inverse finite where nothing is known
+REACH = 3.0  # standard deviations, beyond which a feature is cut
+
+
+class WahbaNetwork(nn.Module):
+    """How far a field's heading may be off, and the attitude that follows: Wahba's problem with learned weights.
+
+    A prior rotation with variances of inclination and heading is D R with the weights D, a field is w n m^T with its
+    horizontal direction m in the sensor, north n and the learned weight w: 1 / (correlation x variance). Their sum,
+    the attitude profile matrix F, is projected to SO(3). As the parameter of a matrix Fisher distribution (Lee 2018)
+    it has the information matrix tr(F R^T) I - F R^T about the world axes, whose inverse is the covariance.
+
+    Args:
+        centre: (14,) of the features.
+        scale: (14,) their standard deviations.
+        correlation: times the variance of a field, as errors of fields last.
+    """
+
+    centre: Tensor
+    scale: Tensor
+    correlation: Tensor
+
+    def __init__(self, centre: ArrayLike, scale: ArrayLike, correlation: float = 1.0) -> None:
+        super().__init__()
+        self.register_buffer("centre", torch.tensor(np.asarray(centre), dtype=torch.float32))
+        self.register_buffer("scale", torch.tensor(np.asarray(scale), dtype=torch.float32))
+        self.register_buffer("correlation", torch.tensor(correlation, dtype=torch.float64))
+        last = nn.Linear(8, 1)
+        nn.init.zeros_(last.weight)
+        nn.init.constant_(last.bias, math.log(math.radians(3.0)))
+        self.layers = nn.Sequential(
+            nn.Linear(len(self.centre), 16), nn.Tanh(), nn.Linear(16, 8), nn.Tanh(), last
+        )
+
+    def log_scale(self, features: Tensor) -> Tensor:
+        """(B, 14) to (B,): logarithm of the scale [rad] of the Laplace distribution of the field's heading error."""
+        x = ((features - self.centre) / self.scale).clamp(-REACH, REACH)
+        return self.layers(x)[..., 0].clamp(LOWEST, HIGHEST)
+
+    def forward(
+        self, features: Tensor, prior: Tensor, prior_variance: Tensor, field: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Rotation, covariance and the standard deviation of the field's heading.
+
+        Args:
+            features: (B, 14) float32.
+            prior: (B, 3, 3) float64, sensor to world.
+            prior_variance: (B, 2) [rad^2] float64, of inclination and heading.
+            field: (B, 3) float64, any unit, sensor frame.
+
+        Returns:
+            (B, 3, 3) float64, (B, 3, 3) [rad^2] float64 about the world axes, (B,) [rad] float32.
+        """
+        deviation = math.sqrt(2.0) * torch.exp(self.log_scale(features))
+        weight = 1.0 / (self.correlation * deviation.double().square())
+        world = (prior @ field[..., None])[..., 0]
+        level = world * torch.tensor([1.0, 1.0, 0.0], dtype=torch.float64)
+        level = level / level.square().sum(-1, keepdim=True).clamp(min=1e-30).sqrt()
+        direction = (prior.mT @ level[..., None])[..., 0]
+        north = torch.tensor([0.0, 1.0, 0.0], dtype=torch.float64)
+        inclination, heading = prior_variance.clamp(min=SMALLEST_VARIANCE).unbind(-1)
+        across = 0.5 / heading
+        weights = torch.stack([across, across, 1.0 / inclination - across], dim=-1)
+        profile = (
+            weights[..., None] * prior + weight[..., None, None] * north[:, None] * direction[..., None, :]
+        )
+        rotation = project_by_squaring(profile)
+        return rotation, _fisher_covariance(profile, rotation), deviation
+
+
+def _fisher_covariance(profile: Tensor, rotation: Tensor) -> Tensor:
+    """(..., 3, 3) inverse of tr(S) I - S with S = F R^T, by its cofactors: ONNX has no inverse."""
+    s = profile @ rotation.mT
+    s = 0.5 * (s + s.mT)
+    a, b, c = (LEAST_INFORMATION + s[..., i, i] + s[..., j, j] for i, j in ((1, 2), (0, 2), (0, 1)))
+    d, e, f = -s[..., 0, 1], -s[..., 0, 2], -s[..., 1, 2]
+    cofactors = (b * c - f * f, e * f - d * c, d * f - e * b, a * c - e * e, d * e - a * f, a * b - d * d)
+    determinant = (a * cofactors[0] + d * cofactors[1] + e * cofactors[2]).clamp(min=1e-30)
+    x, y, z, u, v, w = (cofactor / determinant for cofactor in cofactors)
+    return torch.stack([x, y, z, y, u, v, z, v, w], dim=-1).unflatten(-1, (3, 3))
