@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from nn_estimation.dead_reckoning.features import FeatureBank, unit
 from nn_estimation.dead_reckoning.model import TASK
 from nn_estimation.dead_reckoning.network import FEATURES, SlipNetwork
 from nn_estimation.dead_reckoning.preintegration import preintegrated
+from nn_estimation.dead_reckoning.supervised import learn_spread
 from nn_estimation.dead_reckoning.through_filter import Seen, held_out_errors, learn, see
 from nn_estimation.dead_reckoning.tuning import LENGTHS, Objective, drift, pooled, tune
 from nn_estimation.learning.config import TrainConfig
@@ -29,6 +30,7 @@ from nn_estimation.learning.trainer import reproducible
 
 MIN_SAMPLES = 50  # of a stretch, pre-integrated
 QUANTILES = 0.0005, 0.9995  # of a feature in training, between which it is in range
+FIRST_STAGE = TrainConfig(epochs=20, batch_size=256, lr=1e-2, schedule="one_cycle", grad_clip=1.0)
 MARGIN = 0.1  # of that range, beyond which a feature counts as outside
 
 
@@ -46,6 +48,7 @@ class DeadReckoningTrainConfig:
     folds: int = 4  # of the cross-validation, over recordings; 0 for none
     features: tuple[str, ...] = FEATURES
     hidden: int = 16  # width of the network
+    first_stage: int = 0  # epochs in which the network learns the spread of the true slip, before the filter
     chunk: float = 60.0  # [s] over which gradients flow through the filter
     must_gain: float = 0.05  # [%] in cross-validation below which the network's corrections are left out
     licence: str = ""  # of the model
@@ -57,6 +60,8 @@ class DeadReckoningTrainConfig:
             raise ConfigError("folds must be 0 or at least 2")
         if self.evaluations < 1 or self.hidden < 1 or not self.chunk >= 10.0:
             raise ConfigError("evaluations and hidden must be at least 1, chunk at least 10 s")
+        if self.first_stage < 0:
+            raise ConfigError("first_stage must not be negative")
         FeatureBank(self.features)
 
 
@@ -115,7 +120,7 @@ def train(
     constants = tuned
     if gain >= config.must_gain:
         seen = everything.seen(everything.valid_range(tuned, config.features), tuned, config.features)
-        constants = learn(module, seen, tuned, config.training, config.chunk, progress)
+        constants = learned(module, seen, tuned, config, progress)
     elif len(folds) > 1:
         say(f"cross-validated gain of the network {gain:.3f} %: left out, it says the tuned constants")
     # Stops show in the samples themselves, not in their pre-integrated means that all else was found with.
@@ -275,6 +280,20 @@ def first_network(part: Part, constants: Constants, config: DeadReckoningTrainCo
         return SlipNetwork(centre, scale, (constants.lateral, constants.vertical), config.hidden)
 
 
+def learned(
+    module: SlipNetwork,
+    seen: Sequence[Sequence[Seen]],
+    constants: Constants,
+    config: DeadReckoningTrainConfig,
+    progress: bool = False,
+) -> Constants:
+    """Train a network in place, in one stage or two, and the constants along with it."""
+    if config.first_stage:
+        supervised = replace(FIRST_STAGE, epochs=config.first_stage, seed=config.training.seed)
+        learn_spread(module, seen, constants, supervised)
+    return learn(module, seen, constants, config.training, config.chunk, progress)
+
+
 def _cross_validated(
     folds: Sequence[tuple[Part, Part]], config: DeadReckoningTrainConfig, say: Callable[[str], None]
 ) -> dict[str, Any]:
@@ -285,7 +304,7 @@ def _cross_validated(
         module = first_network(kept, tuned, config)
         valid = kept.valid_range(tuned, config.features)
         seen = kept.seen(valid, tuned, config.features)
-        constants = learn(module, seen, tuned, config.training, config.chunk)
+        constants = learned(module, seen, tuned, config)
         unseen = held.seen(valid, tuned, config.features)
         found = {
             "constant": [drift(d, Constants(), LENGTHS) for part in held.reduced for d in part],
