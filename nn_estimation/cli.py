@@ -115,7 +115,7 @@ def _parser() -> argparse.ArgumentParser:
 
     bench = add("bench", "measure speed on this machine, or compare heads", _bench)
     bench.add_argument("what", nargs="?", choices=BENCHES, default="inference")
-    bench.add_argument("--quick", action="store_true", help="heads: minutes instead of an hour")
+    bench.add_argument("--quick", action="store_true", help="heads: one seed, half the passes")
     bench.add_argument(
         "--data",
         metavar="DIR",

@@ -12,8 +12,8 @@ from nn_estimation.attitude.heads.clouds import read_clouds
 from nn_estimation.attitude.heads.network import COMPARED
 from nn_estimation.attitude.heads.training import Effort, angular_errors, train_head
 
-QUICK = Effort(epochs=40, seeds=(0,), per_point=(32, 64, 256), behind=(256, 128))
-FULL = Effort(epochs=120, seeds=(0, 1, 2), per_point=(32, 64, 256), behind=(256, 128))
+QUICK = Effort(epochs=30, seeds=(0,))
+FULL = Effort(epochs=60, seeds=(0, 1, 2))
 CLOSE = 5.0  # [deg]
 
 

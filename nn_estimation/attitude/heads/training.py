@@ -24,10 +24,10 @@ class Effort:
 
     epochs: int  # passes over the clouds, each time turned anew
     seeds: tuple[int, ...]  # of the weights, of the order and of the turns
-    per_point: tuple[int, ...]
-    behind: tuple[int, ...]
+    per_point: tuple[int, ...] = (32, 64, 256)
+    behind: tuple[int, ...] = (256, 128)
     points: int = 64  # of each cloud, drawn anew each time
-    batch_size: int = 64
+    batch_size: int = 32
     lr: float = 2e-3  # peak of a one-cycle schedule
     turns: int = 10  # of each test cloud
 
