@@ -14,11 +14,11 @@ from nn_estimation.attitude.constants import Constants
 from nn_estimation.attitude.estimator import (
     GIVE_UP,
     START_UP,
+    UNKNOWN_HEADING,
     State,
     field_interval,
     interval_of,
     make_vqf,
-    variances_of,
 )
 from nn_estimation.attitude.field import DELAY
 from nn_estimation.attitude.heading import Heading
@@ -116,7 +116,7 @@ def filtered(
     accel: np.ndarray,
     constants: Constants,
     look: Callable[[State, int], None] | None = None,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """The inclination filter over a recording.
 
     Args:
@@ -127,11 +127,14 @@ def filtered(
         look: called at each look, with the state and the number of samples so far.
 
     Returns:
-        (N, 3, 3) rotations, (N, 22) states, and (N, 2) share of the filter with its tilt variance [rad^2].
+        (N, 3, 3) rotations, (N, 22) states, (N, 2) share of the filter with its tilt variance [rad^2], and
+        (N, MEMORY) memories.
     """
     count, state, work, at = len(gyro), State(), inclination.workspace(), 0
     state.begin(accel[0], constants)
-    kept = np.empty((count, 3, 3)), np.empty((count, inclination.SIZE)), np.empty((count, 2))
+    widths = (3, 3), (inclination.SIZE,), (2,), (inclination.MEMORY,)
+    R, x, shares, memory = (np.empty((count, *width)) for width in widths)
+    kept = R, x, shares, memory
     inputs = gyro, accel, prepared.fields, prepared.used, prepared.dt, prepared.rest
     while at < count:
         at, looked, _ = kernel.run(at, state.arrays(), inputs, constants, work, kept, look is not None)
@@ -159,17 +162,18 @@ def _stretch(
         ends.append(end)
         said.append((heading.angle, heading.share, heading.variance))
 
-    R, x, shares = filtered(prepared, gyro, accel, c, look if setup.network is not None else None)
+    R, x, shares, memory = filtered(prepared, gyro, accel, c, look if setup.network is not None else None)
     # What a look says counts from its own sample on.
     angle, share, variance = np.repeat(np.array(said).T, np.diff([*ends, count + 1]), axis=1)
     trust = shares[:, 0] if setup.filtered else np.zeros(count)
     w, q = np.empty((count, 3)), np.empty((count, 4))
     kernel.compose_all(prepared.peer, R, x, angle, share, trust, gyro, c, w, q)
     known = np.maximum.accumulate(prepared.used >= 0)
-    tilt, of_heading = variances_of(trust, shares[:, 1], share, variance, known, c)
+    variances = np.empty((count, 2))
+    kernel.bounds_all(memory, shares[:, 1], trust, share, variance, c, variances)
     covariance = np.zeros((count, 3, 3))
-    covariance[:, 0, 0] = covariance[:, 1, 1] = tilt
-    covariance[:, 2, 2] = of_heading
+    covariance[:, 0, 0] = covariance[:, 1, 1] = variances[:, 0]
+    covariance[:, 2, 2] = np.where(known, variances[:, 1], UNKNOWN_HEADING)
     return Track(stamp, q, covariance, w, x[:, 3:6].copy(), trust, share, prepared.rest)
 
 

@@ -38,12 +38,15 @@ class Constants(NamedTuple):
     rest_gyro: float = 0.0085  # [rad/s] the gyro shows its bias at rest
 
     peer_memory: float = 3.0  # [s] in which VQF corrects by gravity, its tauAcc
+    peer_field: float = 9.0  # [s] in which it corrects by the field, its tauMag
     peer_tilt: float = 0.007  # [rad] inclination error of VQF on a calibrated gyro
     doubt: float = 10.0  # by which our own variance counts more with the mean normalised innovation squared
 
     tilt_scale: float = 1.0  # of the reported inclination
     tilt_floor: float = 0.003  # [rad]
     heading: float = 0.05  # [rad] of VQF's heading
+
+    heading_drift: float = 1e-3  # [rad/s] of the heading without a field
 
     heading_walk: float = 0.003  # [rad/sqrt(s)] of the gyro's heading, calibrated
     heading_0: float = 0.05  # [rad] of the first fields

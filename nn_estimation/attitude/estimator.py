@@ -132,7 +132,8 @@ class AttitudeEstimator:
             accel: (3,) [m/s^2], +g up at rest.
         """
         gyro, accel = np.ascontiguousarray(gyro, np.float64), np.ascontiguousarray(accel, np.float64)
-        if not (math.isfinite(gyro.sum()) and math.isfinite(accel.sum()) and accel.any()):
+        pull = accel.tolist()
+        if not (math.isfinite(sum(gyro.tolist())) and math.isfinite(sum(pull)) and any(pull)):
             self.counts["invalid"] += 1
             return None
         dt = stamp - (self._waiting[-1][0] if self._waiting else self._stamp)
@@ -208,17 +209,13 @@ class AttitudeEstimator:
 
     def _attitude(self, stamp: float, gyro: np.ndarray, peer: np.ndarray) -> Attitude:
         s, setup, heading = self.state, self.setup, self._heading
-        w, q = np.empty(3), np.empty(4)
-        self.trust, tilt = kernel.finish(
-            peer,
-            *(s.R, s.x, s.P, s.memory),
-            *(heading.angle, heading.share),
+        w, q, covariance = np.empty(3), np.empty(4), np.zeros((3, 3))
+        self.trust, inclined, turned = kernel.finish(
+            *(s.arrays(), peer, heading.angle, heading.share, heading.variance),
             *(setup.filtered, gyro, setup.constants, w, q),
         )
-        known = not math.isnan(self._field_stamp)
-        variances = variances_of(self.trust, tilt, heading.share, heading.variance, known, setup.constants)
-        covariance = np.zeros((3, 3))
-        covariance[0, 0], covariance[1, 1], covariance[2, 2] = variances[0], variances[0], variances[1]
+        covariance[0, 0] = covariance[1, 1] = inclined
+        covariance[2, 2] = UNKNOWN_HEADING if math.isnan(self._field_stamp) else turned
         who = setup.method
         if setup.filtered:
             who = "network" if heading.share > 0.0 else "filter"
@@ -257,15 +254,3 @@ def make_vqf(made: np.ndarray, before: VQF | None = None) -> VQF:
 def _scale(dt: float, made: float) -> float:
     """By which VQF's gyro is scaled: it turns by gyro x its own interval. Nothing is known of turns in a gap."""
     return dt / made if dt <= kernel.LONGEST else 0.0
-
-
-def variances_of(trust, tilt, share, heading, known, c: Constants):  # type: ignore[no-untyped-def]
-    """Variances [rad^2] of inclination and heading; scalars or arrays."""
-    peers = c.peer_tilt**2
-    mixed = trust**2 * tilt + (1.0 - trust) ** 2 * peers
-    inclined = c.tilt_scale**2 * mixed + c.tilt_floor**2
-    learned = c.heading_scale**2 * heading + c.heading_floor**2
-    turned = (1.0 - share) * c.heading**2 + share * learned
-    return inclined, np.where(known, turned, UNKNOWN_HEADING) if np.ndim(known) else (
-        turned if known else UNKNOWN_HEADING
-    )

@@ -30,10 +30,11 @@ THETA, BIAS, MATRIX, ACCEL_BIAS, VELOCITY, POSITION = (
 )  # where they begin in the error state
 # Work of a block: sums of R dt (9), R gyro' dt (27), specific force dt (3), time, turned angle.
 SUMS = 41
-_FORCE, _TIME, _TURNED = 36, 39, 40
+_FORCE, TIME, _TURNED = 36, 39, 40
 # Memory: mean normalised innovation squared of the pseudo-measurements, by their number; the horizontal tilt [rad] of
-# a filter that does not know the matrix, and its mean square.
-NIS, _TILT, UNCALIBRATED, MEMORY = 0, 1, 3, 4
+# a filter that does not know the matrix, and its mean square; variances [rad^2] of inclination and heading that gaps
+# and silent magnetometers leave for a while.
+NIS, _TILT, UNCALIBRATED, ASTRAY, LOST, MEMORY = 0, 1, 3, 4, 5, 6
 _ROWS = (0, 1, 2, 18, 19, 20, 21)  # of the error state that move within a block
 
 
@@ -108,13 +109,13 @@ def step(R, x, P, sums, memory, gyro, accel, dt, rest, c, work):  # type: ignore
             sums[3 * i + j] += moved
             for k in range(3):
                 sums[9 + 9 * i + 3 * j + k] += moved * gyro[k]
-    sums[_TIME] += dt
+    sums[TIME] += dt
     sums[_TURNED] += math.sqrt(w[0] * w[0] + w[1] * w[1] + w[2] * w[2])
-    if sums[_TIME] < c.period - 1e-9:
+    if sums[TIME] < c.period - 1e-9:
         return False
     _propagate(P, sums, c, phi, rows)
     _remember(x, sums, memory, c)
-    _measure(R, x, P, sums[_TIME], memory, gyro, rest, c, dx, E, T)
+    _measure(R, x, P, sums[TIME], memory, gyro, rest, c, dx, E, T)
     sums[:] = 0.0
     return True
 
@@ -122,7 +123,7 @@ def step(R, x, P, sums, memory, gyro, accel, dt, rest, c, work):  # type: ignore
 @njit(cache=True)
 def _propagate(P, sums, c, phi, new):  # type: ignore[no-untyped-def]
     """P <- Phi P Phi' + Q over the block; Phi differs from the identity in seven rows."""
-    time, n = sums[_TIME], SIZE
+    time, n = sums[TIME], SIZE
     phi[:] = 0.0
     for i in range(3):
         phi[i, THETA + i] = 1.0
@@ -182,7 +183,7 @@ def _propagate(P, sums, c, phi, new):  # type: ignore[no-untyped-def]
 @njit(cache=True)
 def _remember(x, sums, memory, c):  # type: ignore[no-untyped-def]
     """The tilt that the matrix would make in a filter that corrects by gravity within `c.peer_memory`."""
-    time = sums[_TIME]
+    time = sums[TIME]
     forget = math.exp(-time / c.peer_memory)
     square = 0.0
     for i in range(2):
@@ -237,10 +238,12 @@ def _direct(P, i, innovation, variance, dx):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def bridge(x, P, sums, dt, c):  # type: ignore[no-untyped-def]
+def bridge(x, P, sums, memory, dt, c):  # type: ignore[no-untyped-def]
     """A gap of `dt` without samples: the turn in it is unknown, the place is as at the start."""
     sums[:] = 0.0
-    unknown = min((c.gap_rate * dt) ** 2, c.tilt_0**2)
+    unknown = min((c.gap_rate * dt) ** 2, 1.0)
+    memory[ASTRAY] = min(memory[ASTRAY] + unknown, 1.0)
+    memory[LOST] = min(memory[LOST] + unknown, 1.0)
     for i in range(2):
         P[THETA + i, THETA + i] += unknown
         for a, variance in ((VELOCITY + i, c.velocity_0**2), (POSITION + i, c.position_0**2)):

@@ -11,10 +11,13 @@ from nn_estimation.attitude import features
 from nn_estimation.attitude.field import CAPACITY, carry, turn
 from nn_estimation.attitude.heading import matrix, twist, wrapped
 from nn_estimation.attitude.inclination import (
+    ASTRAY,
     BIAS,
+    LOST,
     MATRIX,
     NIS,
     POSITION,
+    TIME,
     UNCALIBRATED,
     VELOCITY,
     begin,
@@ -56,12 +59,14 @@ def advance(state, gyro, accel, heard, dt, rest, c, work):  # type: ignore[no-un
     clock[0] = 0.0 if heard else clock[0] + dt
     clock[1] += dt
     if dt > LONGEST:
-        bridge(x, P, sums, dt, c)
+        bridge(x, P, sums, memory, dt, c)
         return IDLE
     if not heard:
         _along(field, gyro, dt, work[0])
+    block = sums[TIME] + dt
     if not step(R, x, P, sums, memory, gyro, accel, dt, rest, c, work):
         return IDLE
+    _forget(memory, clock, block, c)
     size = 0.0
     for i in range(2):
         size = max(size, abs(x[VELOCITY + i]), abs(x[POSITION + i]))
@@ -80,6 +85,16 @@ def advance(state, gyro, accel, heard, dt, rest, c, work):  # type: ignore[no-un
     pull = math.sqrt(accel[0] * accel[0] + accel[1] * accel[1] + accel[2] * accel[2])
     features.look(bank, rate, pull, world, rest, clock[1], found)
     return LOOK
+
+
+@njit(cache=True)
+def _forget(memory, clock, block, c):  # type: ignore[no-untyped-def]
+    """What a gap left fades as VQF corrects, the heading only by fields: without, it drifts."""
+    memory[ASTRAY] *= math.exp(-2.0 * block / c.peer_memory)
+    if clock[0] < FIELD_AGE:
+        memory[LOST] *= math.exp(-2.0 * block / c.peer_field)
+    else:
+        memory[LOST] = min(memory[LOST] + 2.0 * c.heading_drift**2 * clock[0] * block, 1.0)
 
 
 @njit(cache=True)
@@ -104,7 +119,7 @@ def turn_rate(x, gyro, out):  # type: ignore[no-untyped-def]
 def trust(P, memory, c):  # type: ignore[no-untyped-def]
     """Share of the inclination filter in the inclination, by the variances of it and of VQF."""
     ours = tilt_variance(P) * (1.0 + c.doubt * memory[NIS])
-    peers = c.peer_tilt**2 + memory[UNCALIBRATED]
+    peers = c.peer_tilt**2 + memory[UNCALIBRATED] + memory[ASTRAY]
     return peers / (peers + ours)
 
 
@@ -144,12 +159,36 @@ def compose(peer, R, angle, share, trusted, w, c, out):  # type: ignore[no-untyp
 
 
 @njit(cache=True)
-def finish(peer, R, x, P, memory, angle, share, filtered, gyro, c, w, out):  # type: ignore[no-untyped-def]
-    """Turn rate and attitude of a sample; see `compose`. Returns the share of the inclination filter, its tilt."""
+def bounds(memory, tilt, trusted, share, heading, c):  # type: ignore[no-untyped-def]
+    """Variances [rad^2] of the inclination and of a known heading.
+
+    Args:
+        memory: see `inclination.step`.
+        tilt: [rad^2] of the inclination filter.
+        trusted: share of its inclination.
+        share: of the learned heading.
+        heading: [rad^2] of that.
+        c: `Constants`.
+    """
+    mixed = trusted * trusted * tilt + ((1.0 - trusted) * c.peer_tilt) ** 2
+    inclined = c.tilt_scale**2 * mixed + c.tilt_floor**2 + memory[ASTRAY]
+    learned = c.heading_scale**2 * heading + c.heading_floor**2
+    return inclined, (1.0 - share) * c.heading**2 + share * learned + memory[LOST]
+
+
+@njit(cache=True)
+def finish(state, peer, angle, share, heading, filtered, gyro, c, w, out):  # type: ignore[no-untyped-def]
+    """Turn rate and attitude of a sample, see `compose`.
+
+    Returns:
+        Share of the inclination filter, and what `bounds` says.
+    """
+    R, x, P, memory = state[0], state[1], state[2], state[4]
     turn_rate(x, gyro, w)
     trusted = trust(P, memory, c) if filtered else 0.0
     compose(peer, R, angle, share, trusted, w, c, out)
-    return trusted, tilt_variance(P)
+    inclined, turned = bounds(memory, tilt_variance(P), trusted, share, heading, c)
+    return trusted, inclined, turned
 
 
 @njit(cache=True)
@@ -163,7 +202,8 @@ def run(first, state, inputs, c, work, kept, stop):  # type: ignore[no-untyped-d
             rest (N,) bool.
         c: `Constants`.
         work: of the inclination filter.
-        kept: (N, 3, 3), (N, 22), (N, 2) that receive R, x, and the share of the filter with its tilt variance.
+        kept: (N, 3, 3), (N, 22), (N, 2), (N, MEMORY) that receive R, x, the share of the filter with its tilt
+            variance, and the memory.
         stop: bool.
 
     Returns:
@@ -171,7 +211,7 @@ def run(first, state, inputs, c, work, kept, stop):  # type: ignore[no-untyped-d
     """
     gyro, accel, fields, used, dt, rest = inputs
     R, x, P, memory, field = state[0], state[1], state[2], state[4], state[8]
-    rotations, states, shares = kept
+    rotations, states, shares, memories = kept
     restarts = 0
     for n in range(first, len(dt)):
         heard = used[n] >= 0
@@ -179,7 +219,7 @@ def run(first, state, inputs, c, work, kept, stop):  # type: ignore[no-untyped-d
             field[:] = fields[n]
         ended = advance(state, gyro[n], accel[n], heard, dt[n], rest[n], c, work)
         restarts += ended == RESTART
-        rotations[n], states[n] = R, x
+        rotations[n], states[n], memories[n] = R, x, memory
         shares[n, 0], shares[n, 1] = trust(P, memory, c), tilt_variance(P)
         if stop and ended == LOOK:
             return n + 1, True, restarts
@@ -192,6 +232,13 @@ def compose_all(peer, R, x, angle, share, trusted, gyro, c, w, out):  # type: ig
     for n in range(len(peer)):
         turn_rate(x[n], gyro[n], w[n])
         compose(peer[n], R[n], angle[n], share[n], trusted[n], w[n], c, out[n])
+
+
+@njit(cache=True)
+def bounds_all(memory, tilt, trusted, share, heading, c, out):  # type: ignore[no-untyped-def]
+    """`bounds` of N samples; into (N, 2)."""
+    for n in range(len(out)):
+        out[n] = bounds(memory[n], tilt[n], trusted[n], share[n], heading[n], c)
 
 
 @njit(cache=True)

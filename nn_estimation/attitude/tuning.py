@@ -73,7 +73,7 @@ class Inclined:
 def incline(seen: Seen, constants: Constants, trust: float | None = None) -> Inclined:
     """The filter over a trial; `trust` instead of what it thinks of itself."""
     t, rows = seen.trial, seen.rows
-    R, x, shares = filtered(seen.prepared, t.gyro, t.accel, constants)
+    R, x, shares, _ = filtered(seen.prepared, t.gyro, t.accel, constants)
     trusted = shares[rows, 0] if trust is None else np.full(len(rows), trust)
     zeros, w, q = np.zeros(len(rows)), np.empty((len(rows), 3)), np.empty((len(rows), 4))
     kernel.compose_all(
