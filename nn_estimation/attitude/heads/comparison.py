@@ -47,11 +47,8 @@ def report(folder: str | Path, effort: Effort) -> Iterator[str]:
         yield "\nmean over seeds, and half the range between them"
         for head, errors in found.items():
             each = np.array([_summary(e) for e in errors])
-            yield (
-                _row(head, "all", each.mean(axis=0))
-                + "  +-"
-                + ", ".join(f" {half:.2g}" for half in np.ptp(each, axis=0) / 2)
-            )
+            spread = ", ".join(f"{half:.2g}" for half in np.ptp(each, axis=0) / 2)
+            yield f"{_row(head, 'all', each.mean(axis=0))}  +- {spread}"
     medians = {head: float(np.mean([np.median(e) for e in errors])) for head, errors in found.items()}
     order = sorted(medians, key=medians.__getitem__)
     yield f"\nby median: {', '.join(f'{head} {medians[head]:.1f}' for head in order)} deg"
