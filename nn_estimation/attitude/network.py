@@ -228,8 +228,8 @@ LOWEST, HIGHEST = (
     math.log(math.radians(0.3)),
     math.log(math.radians(60.0)),
 )  # of the scale of a field's heading
-SMALLEST_VARIANCE = 1e-9  # [rad^2] of a prior
-PRIOR_SQUARINGS = 20  # a prior is no better in inclination than 30000 times what is known of the heading
+SMALLEST_VARIANCE = 1e-6  # [rad^2] of a prior: so PRIOR_SQUARINGS suffice
+PRIOR_SQUARINGS = 20  # 0.06 deg of inclination beside up to 11 deg of heading
 LEAST_INFORMATION = 1e-2  # [1/rad^2] keeps the inverse finite where nothing is known
 REACH = 3.0  # standard deviations, beyond which a feature is cut
 
