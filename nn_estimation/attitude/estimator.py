@@ -182,7 +182,7 @@ class AttitudeEstimator:
         peer, rest = vqf.getQuat9D(), vqf.getRestDetected()
         ended = kernel.advance(s.arrays(), gyro, accel, heard, dt, rest, c, self._work)
         if ended == kernel.LOOK:
-            self._heading.look(s.found, s.bank, s.R, s.P, s.carried, peer, s.clock)
+            self._heading.look(s.found, s.bank, s.R, s.P, s.memory, s.carried, peer, s.clock)
         self._stamp = stamp
         self.counts["sample"] += 1
         self.counts["gap"] += int(dt > kernel.LONGEST)

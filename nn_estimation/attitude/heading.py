@@ -14,13 +14,14 @@ from numba import njit
 
 from nn_estimation.attitude import features
 from nn_estimation.attitude.constants import Constants
-from nn_estimation.attitude.inclination import tilt_variance
+from nn_estimation.attitude.inclination import ASTRAY, tilt_variance
 from nn_estimation.inference import Model, ModelError
 
 INPUTS = ("features", "prior", "prior_variance", "field")
 OUTPUTS = ("rotation", "covariance", "heading_std")
 BY_MODEL, STARTING, OUT_OF_RANGE, FAILED, NO_FIELD = range(5)
 REASONS = ("network", "starting", "out of range", "network failed", "no field")
+TURNED_AWAY = 0.1**2  # [rad^2] of an unknown turn, from which on the learned heading begins anew
 SLEW = math.radians(
     0.1
 )  # [rad] of heading a look by which the blend may move, to the network and back from it
@@ -139,6 +140,7 @@ class Heading:
         bank: np.ndarray,
         R: np.ndarray,
         P: np.ndarray,
+        memory: np.ndarray,
         field: np.ndarray,
         peer: np.ndarray,
         clock: np.ndarray,
@@ -150,12 +152,18 @@ class Heading:
             bank: memory of the features.
             R: (3, 3) of the inclination filter.
             P: (22, 22) of it.
+            memory: of it.
             field: (3,) sensor frame.
             peer: (4,) w, x, y, z of VQF.
             clock: (2,) [s] since the last field, and since the look before, which is set to zero.
         """
         c, dt = self.constants, clock[1]
         clock[1] = 0.0
+        followed = vqf_angle(peer, R)
+        if memory[ASTRAY] > TURNED_AWAY:
+            # Nobody saw the turn in a gap: the field says anew where north is, by way of VQF.
+            self.angle, self.variance, self.share, self._known = followed, c.heading**2, 0.0, True
+            return
         if not self._known:
             self.angle, self.variance, self._known = azimuth(R, field), c.heading_0**2, True
         self.variance += c.heading_walk**2 * dt
@@ -167,7 +175,6 @@ class Heading:
                 self.angle = wrapped(self.angle + twist(result[0], prior))
                 self.variance = float(result[1][2, 2])
                 spoke = True
-        followed = vqf_angle(peer, R)
         off = abs(wrapped(self.angle - followed))
         step = SLEW / max(off, SLEW)
         goal = c.blend if spoke else 0.0
