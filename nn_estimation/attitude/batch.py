@@ -158,7 +158,7 @@ def _stretch(
     ends, said = [1], [(heading.angle, heading.share, heading.variance)]
 
     def look(s: State, end: int) -> None:
-        heading.look(s.found, s.bank, s.R, s.P, s.memory, s.carried, prepared.peer[end - 1], s.clock)
+        heading.look(s.found, s.bank, s.R, s.P, s.memory, s.mean[3:], prepared.peer[end - 1], s.clock)
         ends.append(end)
         said.append((heading.angle, heading.share, heading.variance))
 

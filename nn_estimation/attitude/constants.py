@@ -48,9 +48,10 @@ class Constants(NamedTuple):
 
     heading_drift: float = 1e-3  # [rad/s] of the heading without a field
 
+    look: float = 0.4  # [s] between two looks of the network, at the mean of the fields between them
     heading_walk: float = 0.003  # [rad/sqrt(s)] of the gyro's heading, calibrated
     heading_0: float = 0.05  # [rad] of the first fields
-    correlation: float = 20.0  # times the variance of a field, as errors of fields last
+    correlation: float = 2.0  # times the variance of a field, as errors of fields last
     blend: float = 0.5  # share of the learned heading, the rest is VQF's
     heading_scale: float = 1.0  # of the reported heading of the blend
     heading_floor: float = 0.02  # [rad]

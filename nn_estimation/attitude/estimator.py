@@ -50,13 +50,16 @@ class State:
     memory: np.ndarray = field(default_factory=lambda: np.zeros(inclination.MEMORY))
     bank: np.ndarray = field(default_factory=lambda: np.zeros(features.MEMORY))
     found: np.ndarray = field(default_factory=lambda: np.zeros(len(features.NAMES)))  # features
-    clock: np.ndarray = field(default_factory=lambda: np.zeros(2))
+    clock: np.ndarray = field(default_factory=lambda: np.zeros(3))  # [s] since field, look, features
     carried: np.ndarray = field(default_factory=lambda: np.zeros(3))  # newest field, turned along
+    mean: np.ndarray = field(
+        default_factory=lambda: np.zeros(6)
+    )  # fields since a look, world; their mean, sensor
 
     def arrays(self) -> tuple[np.ndarray, ...]:
         """In the order the kernel takes them; changed by it."""
         filtered = self.R, self.x, self.P, self.sums, self.memory
-        return *filtered, self.bank, self.found, self.clock, self.carried
+        return *filtered, self.bank, self.found, self.clock, self.carried, self.mean
 
     def begin(self, accel: np.ndarray, constants: Constants) -> None:
         """First state from one specific force (3,) [m/s^2]."""
@@ -182,7 +185,7 @@ class AttitudeEstimator:
         peer, rest = vqf.getQuat9D(), vqf.getRestDetected()
         ended = kernel.advance(s.arrays(), gyro, accel, heard, dt, rest, c, self._work)
         if ended == kernel.LOOK:
-            self._heading.look(s.found, s.bank, s.R, s.P, s.memory, s.carried, peer, s.clock)
+            self._heading.look(s.found, s.bank, s.R, s.P, s.memory, s.mean[3:], peer, s.clock)
         self._stamp = stamp
         self.counts["sample"] += 1
         self.counts["gap"] += int(dt > kernel.LONGEST)

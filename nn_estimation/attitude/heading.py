@@ -153,9 +153,9 @@ class Heading:
             R: (3, 3) of the inclination filter.
             P: (22, 22) of it.
             memory: of it.
-            field: (3,) sensor frame.
+            field: (3,) sensor frame, the mean since the look before.
             peer: (4,) w, x, y, z of VQF.
-            clock: (2,) [s] since the last field, and since the look before, which is set to zero.
+            clock: (3,) [s] since the last field, since the look before, which is set to zero, and since the features.
         """
         c, dt = self.constants, clock[1]
         clock[1] = 0.0

@@ -42,8 +42,7 @@ def advance(state, gyro, accel, heard, dt, rest, c, work):  # type: ignore[no-un
     """One sample of the inclination filter, and the features at the end of a block.
 
     Args:
-        state: of `estimator.State`; changed. Its clocks (2,) [s] go since the last field and since the last look, its
-            field (3,) is turned along where there is none of this sample.
+        state: of `estimator.State`; changed. Its field (3,) is turned along where there is none of this sample.
         gyro: (3,) [rad/s].
         accel: (3,) [m/s^2].
         heard: whether the field is of this sample.
@@ -53,13 +52,16 @@ def advance(state, gyro, accel, heard, dt, rest, c, work):  # type: ignore[no-un
         work: of the inclination filter.
 
     Returns:
-        IDLE, BLOCK, LOOK, or RESTART where the filter had diverged.
+        IDLE, BLOCK, LOOK where the mean of the fields since the last one is due, or RESTART where the filter had
+        diverged.
     """
-    R, x, P, sums, memory, bank, found, clock, field = state
+    R, x, P, sums, memory, bank, found, clock, field, mean = state
     clock[0] = 0.0 if heard else clock[0] + dt
     clock[1] += dt
+    clock[2] += dt
     if dt > LONGEST:
         bridge(x, P, sums, memory, dt, c)
+        mean[:] = 0.0
         return IDLE
     if not heard:
         _along(field, gyro, dt, work[0])
@@ -83,7 +85,15 @@ def advance(state, gyro, accel, heard, dt, rest, c, work):  # type: ignore[no-un
         world[i] = R[i, 0] * field[0] + R[i, 1] * field[1] + R[i, 2] * field[2]
     rate = math.sqrt(w[0] * w[0] + w[1] * w[1] + w[2] * w[2])
     pull = math.sqrt(accel[0] * accel[0] + accel[1] * accel[1] + accel[2] * accel[2])
-    features.look(bank, rate, pull, world, rest, clock[1], found)
+    features.look(bank, rate, pull, world, rest, clock[2], found)
+    clock[2] = 0.0
+    for i in range(3):
+        mean[i] += world[i]
+    if clock[1] < c.look - 1e-9:
+        return BLOCK
+    for i in range(3):
+        mean[3 + i] = R[0, i] * mean[0] + R[1, i] * mean[1] + R[2, i] * mean[2]
+    mean[:3] = 0.0
     return LOOK
 
 

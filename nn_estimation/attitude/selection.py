@@ -24,7 +24,7 @@ from nn_estimation.attitude.tuning import Seen, fit_scale, incline, rms
 
 DRIFT = math.radians(0.05)  # [rad/s] of heading in motion, that every trial must also bear
 WALKS = tuple(math.radians(w) for w in (0.05, 0.1, 0.2, 0.3))  # [rad/sqrt(s)]
-CORRELATIONS = 5.0, 10.0, 20.0, 40.0, 80.0
+CORRELATIONS = 0.45, 0.9, 1.8, 3.6, 7.2
 BLENDS = 0.25, 0.35, 0.5
 WORST, DRIFTING = 3.0, 0.5  # weight of the worst trial, and of the worst with a drift
 
@@ -65,7 +65,7 @@ def looks(seen: Seen, constants: Constants) -> Looks:
         q = t.truth[n]
         matrix(np.roll(q, 1), true)
         known = twist(true, s.R) if math.isfinite(q[0]) else math.nan
-        rows.append((n, azimuth(s.R, s.carried), vqf_angle(peer[n], s.R), known))
+        rows.append((n, azimuth(s.R, s.mean[3:]), vqf_angle(peer[n], s.R), known))
         found.append(s.found.copy())
         s.clock[1] = 0.0
 

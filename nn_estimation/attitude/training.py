@@ -45,7 +45,7 @@ EXAMPLES = 64
 
 
 def _training() -> TrainConfig:
-    return TrainConfig(epochs=30, batch_size=1024, lr=1e-2, schedule="one_cycle", l2=1e-4)
+    return TrainConfig(epochs=60, batch_size=128, lr=1e-2, schedule="one_cycle", l2=1e-4)
 
 
 @dataclass(frozen=True)
