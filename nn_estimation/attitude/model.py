@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,8 @@ from nn_estimation.attitude.heading import INPUTS, OUTPUTS, WahbaWeights
 from nn_estimation.inference import Model, ModelError
 
 TASK = "attitude"
+POSITIVE = "period", "memory", "peer_memory", "peer_field"  # constants by which is divided
+LONGEST_LATENCY = 1.0  # [s] of any sensor, in either direction
 METHODS = ("vqf", "vqf_latency", "filter", "network")
 
 
@@ -77,4 +80,19 @@ def _constants(given: Any) -> tuple[Constants, list[str]]:
     if problems:
         return Constants(), problems
     # A constant newer than the file keeps its default.
-    return Constants(**{name: float(value) for name, value in given.items()}), []
+    constants = Constants(**{name: float(value) for name, value in given.items()})
+    return constants, [
+        f"the constant {name} is {value:g}: it must be {wanted}"
+        for name, value in constants._asdict().items()
+        for wanted, good in (_range(name, value),)
+        if not good
+    ]
+
+
+def _range(name: str, value: float) -> tuple[str, bool]:
+    """What a constant must be, and whether it is."""
+    if name == "latency":
+        return f"within {LONGEST_LATENCY:g} s", abs(value) <= LONGEST_LATENCY
+    if name in POSITIVE:
+        return "positive", 0.0 < value < math.inf
+    return "zero or positive", 0.0 <= value < math.inf

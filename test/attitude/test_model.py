@@ -67,11 +67,17 @@ def test_a_file_of_another_task_is_refused_with_all_that_is_wrong(tmp_path: Path
         (lambda p: p["constants"].update(gyro="much"), "the constant gyro is no number"),
         (lambda p: p["constants"].update(gyro=True), "the constant gyro is no number"),
         (lambda p: p["constants"].update(gyro=None), "the constant gyro is no number"),
+        (lambda p: p["constants"].update(period=0.0), "the constant period is 0: it must be positive"),
+        (
+            lambda p: p["constants"].update(accel=-0.1),
+            "the constant accel is -0.1: it must be zero or positive",
+        ),
+        (lambda p: p["constants"].update(latency=12.0), "the constant latency is 12: it must be within 1 s"),
         (lambda p: p.pop("constants"), "its parameters have no constants"),
         (lambda p: p.update(constants=[1.0]), "its parameters have no constants"),
     ],
 )
-def test_constants_that_nobody_knows_are_refused_by_name(
+def test_constants_that_are_unknown_or_impossible_are_refused_by_name(
     tmp_path: Path, change: Callable[[dict[str, Any]], object], message: str
 ) -> None:
     with pytest.raises(ModelError, match=rf"m\.onnx does not fit attitude: {message}\. Train it anew"):
