@@ -102,7 +102,8 @@ def _forget(memory, clock, block, c):  # type: ignore[no-untyped-def]
     """What a gap left fades as VQF corrects, the heading only by fields: without, it drifts."""
     memory[ASTRAY] *= math.exp(-2.0 * block / c.peer_memory)
     if clock[0] < FIELD_AGE:
-        memory[LOST] *= math.exp(-2.0 * block / c.peer_field)
+        # VQF takes the field for a disturbed one then, and corrects half as fast.
+        memory[LOST] *= math.exp(-block / c.peer_field)
     else:
         memory[LOST] = min(memory[LOST] + 2.0 * c.heading_drift**2 * clock[0] * block, 1.0)
 
