@@ -15,7 +15,8 @@ from nn_estimation.attitude.network import HIGHEST, LEAST_INFORMATION, LOWEST, W
 from nn_estimation.inference import Model
 from nn_estimation.rotations import geodesic_distance, project_to_so3
 
-from .wahba import WAHBA_SEED, inputs, network
+from .trials import WAHBA_CORRELATION, WAHBA_SEED
+from .wahba import inputs, network
 
 
 def said(module: WahbaNetwork, given: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -87,7 +88,7 @@ def test_the_graph_says_what_torch_says(wahba_model: Path) -> None:
     found = Model.load(wahba_model, provider="cpu").run(given)
     for name, value in zip(("rotation", "covariance", "heading_std"), said(module, given), strict=True):
         np.testing.assert_allclose(found[name], value, rtol=1e-5, atol=1e-7, err_msg=name)
-    F = profile(given, found["heading_std"].astype(np.float64), 20.0)
+    F = profile(given, found["heading_std"].astype(np.float64), WAHBA_CORRELATION)
     np.testing.assert_allclose(found["rotation"], project_to_so3(F), atol=1e-7)
 
 

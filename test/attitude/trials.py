@@ -15,6 +15,7 @@ from .scene import turned_by_hand
 
 SHAPES = {"features": (len(features.NAMES),), "prior": (3, 3), "prior_variance": (2,), "field": (3,)}
 MADE: dict[str, tuple[int, ...]] = {"rotation": (3, 3), "covariance": (3, 3), "heading_std": ()}
+WAHBA_CORRELATION, WAHBA_SEED = 20.0, 5  # of the network in the fixture `wahba_model`
 
 NARROW = {"features": "float32", "heading_std": "float32"}
 

@@ -12,12 +12,12 @@ from nn_estimation.attitude.network import WahbaNetwork
 from nn_estimation.contract import Contract, TensorSpec
 from nn_estimation.learning.export import export
 
-from .trials import MADE, NARROW, SHAPES
-
-WAHBA_SEED = 5  # of the network in the fixture `wahba_model`
+from .trials import MADE, NARROW, SHAPES, WAHBA_CORRELATION
 
 
-def network(correlation: float = 20.0, std: float = 0.1, seed: int | None = None) -> WahbaNetwork:
+def network(
+    correlation: float = WAHBA_CORRELATION, std: float = 0.1, seed: int | None = None
+) -> WahbaNetwork:
     """It says the same standard deviation [rad] of every field, or, with a seed, one that its features change."""
     made = WahbaNetwork(np.zeros(len(features.NAMES)), np.full(len(features.NAMES), 3.0), correlation)
     generator = torch.Generator().manual_seed(seed or 0)
