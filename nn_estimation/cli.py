@@ -13,7 +13,7 @@ from nn_estimation import __version__
 
 TASKS = ("uwb", "dead_reckoning", "attitude")  # each a wing with a module `commands`
 SETS = ("lias", "hanyang", "starloc", "util", "kitti", "euroc", "comma", "broad", "repoimu")
-DEMOS = ("uwb", "dead_reckoning")  # each a wing with a module `demo`
+DEMOS = ("uwb", "dead_reckoning", "attitude")  # each a wing with a module `demo`
 BENCHES = ("inference", "uwb", "dead_reckoning", "attitude", "heads")
 USED_WRONGLY = 2
 
@@ -123,7 +123,7 @@ def _parser() -> argparse.ArgumentParser:
         "NN_ESTIMATION_DATA or ../shared/data",
     )
 
-    demo = add("demo", "simulated flight and drive, live nodes, before and after", _demo)
+    demo = add("demo", "simulated flight, drive and handling, live nodes, before and after", _demo)
     demo.add_argument("task", nargs="?", choices=DEMOS, help="only this one")
     demo.add_argument("--directory", default="demo", help="where the bags and the report go")
 
