@@ -10,7 +10,7 @@ from itertools import pairwise
 import numpy as np
 
 from nn_estimation.attitude import inclination, kernel
-from nn_estimation.attitude.constants import Constants
+from nn_estimation.attitude.constants import Constants, packed
 from nn_estimation.attitude.estimator import (
     GIVE_UP,
     START_UP,
@@ -132,12 +132,13 @@ def filtered(
     """
     count, state, work, at = len(gyro), State(), inclination.workspace(), 0
     state.begin(accel[0], constants)
+    given = packed(constants)
     widths = (3, 3), (inclination.SIZE,), (2,), (inclination.MEMORY,)
     R, x, shares, memory = (np.empty((count, *width)) for width in widths)
     kept = R, x, shares, memory
     inputs = gyro, accel, prepared.fields, prepared.used, prepared.dt, prepared.rest
     while at < count:
-        at, looked, _ = kernel.run(at, state.arrays(), inputs, constants, work, kept, look is not None)
+        at, looked, _ = kernel.run(at, state.arrays(), inputs, given, work, kept, look is not None)
         if looked and look is not None:
             look(state, at)
     return kept
@@ -167,10 +168,10 @@ def _stretch(
     angle, share, variance = np.repeat(np.array(said).T, np.diff([*ends, count + 1]), axis=1)
     trust = shares[:, 0] if setup.filtered else np.zeros(count)
     w, q = np.empty((count, 3)), np.empty((count, 4))
-    kernel.compose_all(prepared.peer, R, x, angle, share, trust, gyro, c, w, q)
+    kernel.compose_all(prepared.peer, R, x, angle, share, trust, gyro, packed(c), w, q)
     known = np.maximum.accumulate(prepared.used >= 0)
     variances = np.empty((count, 2))
-    kernel.bounds_all(memory, shares[:, 1], trust, share, variance, c, variances)
+    kernel.bounds_all(memory, shares[:, 1], trust, share, variance, packed(c), variances)
     covariance = np.zeros((count, 3, 3))
     covariance[:, 0, 0] = covariance[:, 1, 1] = variances[:, 0]
     covariance[:, 2, 2] = np.where(known, variances[:, 1], UNKNOWN_HEADING)

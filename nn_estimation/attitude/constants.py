@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
+
 
 class Constants(NamedTuple):
     """Standard deviations unless said; a model file brings those of its sensor.
@@ -55,3 +57,9 @@ class Constants(NamedTuple):
     blend: float = 0.5  # share of the learned heading, the rest is VQF's
     heading_scale: float = 1.0  # of the reported heading of the blend
     heading_floor: float = 0.02  # [rad]
+
+
+def packed(constants: Constants) -> np.ndarray:
+    """(1,) record array: what compiled code takes in a microsecond less than forty numbers."""
+    kinds = np.dtype([(name, np.float64) for name in Constants._fields])
+    return np.array([tuple(constants)], dtype=kinds)

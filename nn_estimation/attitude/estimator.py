@@ -172,7 +172,7 @@ class AttitudeEstimator:
         return attitude
 
     def _sample(self, stamp: float, gyro: np.ndarray, accel: np.ndarray, dt: float) -> Attitude:
-        s, c = self.state, self.setup.constants
+        s = self.state
         if dt > 0.0:
             self._head = turn(self._ring, self._stamps, self._head, stamp, gyro, dt)
         heard = self._hear(stamp, gyro)
@@ -183,7 +183,7 @@ class AttitudeEstimator:
         assert vqf is not None
         vqf.update(gyro * _scale(dt, self._made[0]), accel, s.carried if heard else None)
         peer, rest = vqf.getQuat9D(), vqf.getRestDetected()
-        ended = kernel.advance(s.arrays(), gyro, accel, heard, dt, rest, c, self._work)
+        ended = kernel.advance(s.arrays(), gyro, accel, heard, dt, rest, self.setup.packed, self._work)
         if ended == kernel.LOOK:
             self._heading.look(s.found, s.bank, s.R, s.P, s.memory, s.mean[3:], peer, s.clock)
         self._stamp = stamp
@@ -215,7 +215,7 @@ class AttitudeEstimator:
         w, q, covariance = np.empty(3), np.empty(4), np.zeros((3, 3))
         self.trust, inclined, turned = kernel.finish(
             *(s.arrays(), peer, heading.angle, heading.share, heading.variance),
-            *(setup.filtered, gyro, setup.constants, w, q),
+            *(setup.filtered, gyro, setup.packed, w, q),
         )
         covariance[0, 0] = covariance[1, 1] = inclined
         covariance[2, 2] = UNKNOWN_HEADING if math.isnan(self._field_stamp) else turned

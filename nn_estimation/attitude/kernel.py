@@ -38,7 +38,7 @@ _OVER = 1.0  # [s] over which rates are averaged
 
 
 @njit(cache=True)
-def advance(state, gyro, accel, heard, dt, rest, c, work):  # type: ignore[no-untyped-def]
+def advance(state, gyro, accel, heard, dt, rest, constants, work):  # type: ignore[no-untyped-def]
     """One sample of the inclination filter, and the features at the end of a block.
 
     Args:
@@ -48,7 +48,7 @@ def advance(state, gyro, accel, heard, dt, rest, c, work):  # type: ignore[no-un
         heard: whether the field is of this sample.
         dt: [s].
         rest: bool.
-        c: `Constants`.
+        constants: see `constants.packed`.
         work: of the inclination filter.
 
     Returns:
@@ -56,6 +56,7 @@ def advance(state, gyro, accel, heard, dt, rest, c, work):  # type: ignore[no-un
         diverged.
     """
     R, x, P, sums, memory, bank, found, clock, field, mean = state
+    c = constants[0]
     clock[0] = 0.0 if heard else clock[0] + dt
     clock[1] += dt
     clock[2] += dt
@@ -188,13 +189,14 @@ def bounds(memory, tilt, trusted, share, heading, c):  # type: ignore[no-untyped
 
 
 @njit(cache=True)
-def finish(state, peer, angle, share, heading, filtered, gyro, c, w, out):  # type: ignore[no-untyped-def]
+def finish(state, peer, angle, share, heading, filtered, gyro, constants, w, out):  # type: ignore[no-untyped-def]
     """Turn rate and attitude of a sample, see `compose`.
 
     Returns:
         Share of the inclination filter, and what `bounds` says.
     """
     R, x, P, memory = state[0], state[1], state[2], state[4]
+    c = constants[0]
     turn_rate(x, gyro, w)
     trusted = trust(P, memory, c) if filtered else 0.0
     compose(peer, R, angle, share, trusted, w, c, out)
@@ -203,7 +205,7 @@ def finish(state, peer, angle, share, heading, filtered, gyro, c, w, out):  # ty
 
 
 @njit(cache=True)
-def run(first, state, inputs, c, work, kept, stop):  # type: ignore[no-untyped-def]
+def run(first, state, inputs, constants, work, kept, stop):  # type: ignore[no-untyped-def]
     """`advance` from sample `first` on, to the end or, with `stop`, through the next look.
 
     Args:
@@ -211,7 +213,7 @@ def run(first, state, inputs, c, work, kept, stop):  # type: ignore[no-untyped-d
         state: see `advance`.
         inputs: gyro (N, 3) [rad/s], accel (N, 3) [m/s^2], fields (N, 3) and used (N,) of `carry_all`, dt (N,) [s],
             rest (N,) bool.
-        c: `Constants`.
+        constants: see `constants.packed`.
         work: of the inclination filter.
         kept: (N, 3, 3), (N, 22), (N, 2), (N, MEMORY) that receive R, x, the share of the filter with its tilt
             variance, and the memory.
@@ -223,12 +225,13 @@ def run(first, state, inputs, c, work, kept, stop):  # type: ignore[no-untyped-d
     gyro, accel, fields, used, dt, rest = inputs
     R, x, P, memory, field = state[0], state[1], state[2], state[4], state[8]
     rotations, states, shares, memories = kept
+    c = constants[0]
     restarts = 0
     for n in range(first, len(dt)):
         heard = used[n] >= 0
         if heard:
             field[:] = fields[n]
-        ended = advance(state, gyro[n], accel[n], heard, dt[n], rest[n], c, work)
+        ended = advance(state, gyro[n], accel[n], heard, dt[n], rest[n], constants, work)
         restarts += ended == RESTART
         rotations[n], states[n], memories[n] = R, x, memory
         shares[n, 0], shares[n, 1] = trust(P, memory, c), tilt_variance(P)
@@ -238,16 +241,18 @@ def run(first, state, inputs, c, work, kept, stop):  # type: ignore[no-untyped-d
 
 
 @njit(cache=True)
-def compose_all(peer, R, x, angle, share, trusted, gyro, c, w, out):  # type: ignore[no-untyped-def]
+def compose_all(peer, R, x, angle, share, trusted, gyro, constants, w, out):  # type: ignore[no-untyped-def]
     """`compose` of N samples; into (N, 3) and (N, 4)."""
+    c = constants[0]
     for n in range(len(peer)):
         turn_rate(x[n], gyro[n], w[n])
         compose(peer[n], R[n], angle[n], share[n], trusted[n], w[n], c, out[n])
 
 
 @njit(cache=True)
-def bounds_all(memory, tilt, trusted, share, heading, c, out):  # type: ignore[no-untyped-def]
+def bounds_all(memory, tilt, trusted, share, heading, constants, out):  # type: ignore[no-untyped-def]
     """`bounds` of N samples; into (N, 2)."""
+    c = constants[0]
     for n in range(len(out)):
         out[n] = bounds(memory[n], tilt[n], trusted[n], share[n], heading[n], c)
 

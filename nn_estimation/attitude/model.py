@@ -5,10 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
+import numpy as np
+
 from nn_estimation.attitude import features
-from nn_estimation.attitude.constants import Constants
+from nn_estimation.attitude.constants import Constants, packed
 from nn_estimation.attitude.heading import INPUTS, OUTPUTS, WahbaWeights
 from nn_estimation.inference import Model, ModelError
 
@@ -25,6 +28,11 @@ class Setup:
     method: str  # one of METHODS
     constants: Constants
     network: WahbaWeights | None = None
+
+    @cached_property
+    def packed(self) -> np.ndarray:
+        """The constants for compiled code."""
+        return packed(self.constants)
 
     @property
     def filtered(self) -> bool:

@@ -11,7 +11,7 @@ from scipy.optimize import minimize_scalar
 
 from nn_estimation.attitude import kernel
 from nn_estimation.attitude.batch import Prepared, filtered, prepare
-from nn_estimation.attitude.constants import Constants
+from nn_estimation.attitude.constants import Constants, packed
 from nn_estimation.attitude.trial import Trial, TrialError
 from nn_estimation.metrics import attitude_errors
 
@@ -77,7 +77,18 @@ def incline(seen: Seen, constants: Constants, trust: float | None = None) -> Inc
     trusted = shares[rows, 0] if trust is None else np.full(len(rows), trust)
     zeros, w, q = np.zeros(len(rows)), np.empty((len(rows), 3)), np.empty((len(rows), 4))
     kernel.compose_all(
-        *(seen.prepared.peer[rows], R[rows], x[rows], zeros, zeros, trusted, t.gyro[rows], constants, w, q)
+        *(
+            seen.prepared.peer[rows],
+            R[rows],
+            x[rows],
+            zeros,
+            zeros,
+            trusted,
+            t.gyro[rows],
+            packed(constants),
+            w,
+            q,
+        )
     )
     return Inclined(q, attitude_errors(q, seen.truth).tilt, trusted, shares[rows, 1])
 
