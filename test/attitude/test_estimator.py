@@ -95,6 +95,26 @@ def test_the_filter_leans_less_than_vqf_where_the_sensor_is_not_quite_calibrated
     assert errors["filter"] < 0.9 * errors["vqf"] and errors["vqf"] < 2.0
 
 
+def test_the_filter_is_trusted_more_the_worse_the_gyro_is_calibrated() -> None:
+    perfect, bad = (handled(1, duration=40.0, scale=e, misalignment=e) for e in (0.0, 0.02))
+    assert tracked(bad).trust[2000:].mean() > tracked(perfect).trust[2000:].mean() + 0.1
+
+
+def test_the_filter_is_trusted_less_where_the_body_does_not_stay_in_its_place() -> None:
+    """A car that gains 2 m/s^2 for 15 s leans it no more than VQF, which averages over three seconds."""
+    rest = lying(60.0, bias=0.0)
+    accel = rest.accel.copy()
+    accel[3000:4500, 0] += 2.0
+    driven = replace(rest, accel=accel)
+    found = tracked(driven)
+    assert found.trust[3100:3500].mean() < 0.3 * found.trust[2000:3000].mean()
+    tilt, peers = (
+        np.abs(attitude_errors(tracked(driven, setup).quaternion, driven.truth).tilt).max()
+        for setup in (FILTER, VQF)
+    )
+    assert tilt < 1.1 * peers
+
+
 def test_a_second_of_free_fall_does_not_lean_it() -> None:
     """A throw: nothing is felt, and it tumbles by 3 rad/s."""
     rate, n = 200.0, 1200

@@ -73,9 +73,9 @@ def test_a_search_makes_the_objective_no_larger_and_says_so(trials: list[Seen]) 
         peers = [rms(incline(s, c, trust=0.0).tilt) for s in trials]
         return objective([rms(incline(s, c, trust=1.0).tilt) for s in trials], peers)
 
-    found = tune(trials, start, 60, say=said.append)
+    found = tune(trials, start, 30, say=said.append)
     assert value(found) < value(start) - 0.1
-    assert tune(trials, start, 60) == found  # the same seed, the same constants
+    assert tune(trials, start, 30) == found  # the same seed, the same constants
     assert len(said) == 1 and said[0].startswith("constants tuned: objective ")
 
 
