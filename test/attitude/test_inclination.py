@@ -99,6 +99,25 @@ def test_the_covariance_of_a_block_is_carried_by_the_derivative_of_its_samples(
             np.testing.assert_allclose(carried[rows, columns], part, atol=off * np.abs(part).max() + 1e-9)
 
 
+@pytest.mark.parametrize("period", [0.035, 0.07])
+def test_a_block_adds_the_noise_of_the_sensor(period: float) -> None:
+    c = Constants(velocity=1e9, position=1e9, adapt=0.0, period=period)
+    state, rate = some_state(0), np.array([0.0, 3.0, 4.0])
+    state.x[:] = 0.0
+    count = round(period / 0.001)
+    assert stepped(state, np.tile(rate, (count, 1)), np.tile(UP, (count, 1)), 0.001, c) == 1
+    turned = c.gyro_turn * 5.0 * period
+    variances = np.r_[
+        np.full(3, c.gyro**2 * period + turned**2),
+        np.full(3, c.gyro_walk**2 * period),
+        np.full(9, c.matrix_walk**2 * period),
+        np.full(3, c.accel_walk**2 * period),
+        np.full(2, c.accel**2 * period),
+        np.zeros(2),
+    ]
+    np.testing.assert_allclose(state.P, np.diag(variances), rtol=1e-9, atol=1e-18)
+
+
 @given(st.lists(st.floats(-1.0, 1.0), min_size=3, max_size=3).filter(lambda v: np.linalg.norm(v) > 1e-3))
 def test_it_begins_with_gravity_upward_from_any_direction(direction: list[float]) -> None:
     up = np.array(direction) / np.linalg.norm(direction)
@@ -188,8 +207,9 @@ def test_the_errors_are_as_large_as_it_says_where_its_assumption_holds() -> None
     No body has a place that is white noise as well, so the position is left out: its equations are those of the
     velocity, and the derivative above holds for both.
     """
-    runs, blocks, dt, inside = 40, 1500, 0.0175, 0.02
+    runs, blocks, dt, inside = 40, 800, 0.0175, 0.1
     c = Constants(
+        accel_bias_0=0.002,
         velocity=inside,
         velocity_0=inside,
         position=1e6,
