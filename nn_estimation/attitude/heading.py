@@ -19,8 +19,8 @@ from nn_estimation.inference import Model, ModelError
 
 INPUTS = ("features", "prior", "prior_variance", "field")
 OUTPUTS = ("rotation", "covariance", "heading_std")
-BY_MODEL, STARTING, OUT_OF_RANGE, FAILED, NO_FIELD = range(5)
-REASONS = ("network", "starting", "out of range", "network failed", "no field")
+BY_MODEL, STARTING, OUT_OF_RANGE, FAILED = range(4)
+REASONS = ("network", "starting", "out of range", "network failed")
 TURNED_AWAY = 0.1**2  # [rad^2] of an unknown turn, from which on the learned heading begins anew
 SLEW = math.radians(
     0.1

@@ -18,10 +18,10 @@ from nn_estimation.dead_reckoning.calibration import CalibrationError, calibrate
 from nn_estimation.dead_reckoning.constants import Constants
 from nn_estimation.dead_reckoning.drive import Drive, read_drive
 from nn_estimation.dead_reckoning.features import FeatureBank, unit
+from nn_estimation.dead_reckoning.first_stage.training import learn_spread
 from nn_estimation.dead_reckoning.model import TASK
 from nn_estimation.dead_reckoning.network import FEATURES, SlipNetwork
 from nn_estimation.dead_reckoning.preintegration import preintegrated
-from nn_estimation.dead_reckoning.supervised import learn_spread
 from nn_estimation.dead_reckoning.through_filter import Seen, held_out_errors, learn, see
 from nn_estimation.dead_reckoning.tuning import LENGTHS, Objective, drift, pooled, tune
 from nn_estimation.learning.config import TrainConfig

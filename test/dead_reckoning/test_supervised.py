@@ -12,11 +12,11 @@ from nn_estimation.configuration import ConfigError
 from nn_estimation.dead_reckoning.calibration import CalibrationError
 from nn_estimation.dead_reckoning.constants import Constants
 from nn_estimation.dead_reckoning.drive import read_drive
+from nn_estimation.dead_reckoning.first_stage.training import learn_spread, true_slip
 from nn_estimation.dead_reckoning.network import SlipNetwork
 from nn_estimation.dead_reckoning.simulated_car import CarParams
 from nn_estimation.dead_reckoning.simulated_car import drive as car_drive
 from nn_estimation.dead_reckoning.simulation import SimulationParams, simulate_drive
-from nn_estimation.dead_reckoning.supervised import learn_spread, true_slip
 from nn_estimation.dead_reckoning.through_filter import Seen
 from nn_estimation.dead_reckoning.training import (
     FIRST_STAGE,

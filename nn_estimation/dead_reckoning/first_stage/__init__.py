@@ -1,0 +1,1 @@
+"""The supervised stage before the training through the filter."""
