@@ -7,6 +7,7 @@ DDS-XTYPES plain CDR, little or big endian, after a 4 byte encapsulation header;
 from __future__ import annotations
 
 import struct
+from functools import lru_cache
 
 import numpy as np
 
@@ -37,7 +38,8 @@ _HEADER = b"\x00\x01\x00\x00"
 _UWB_RADIATION = 1  # sensor_msgs/Range knows ultrasound 0 and infrared 1; no constant for radio
 _GPS = 1  # NavSatStatus.SERVICE_GPS
 _ENDIAN = {b"\x00\x00": ">", b"\x00\x01": "<"}
-_STAMP = {e: struct.Struct(f"{e}iII") for e in "<>"}
+_STAMP = {e: struct.Struct(f"{e}4xiII") for e in "<>"}  # behind the encapsulation header, with a size
+_TIME = struct.Struct("<iI")
 _RANGE = {e: struct.Struct(f"{e}fffff") for e in "<>"}
 _FLOAT = {e: np.dtype(f"{e}f8") for e in "<>"}
 
@@ -51,7 +53,7 @@ def _begin(cdr: bytes) -> tuple[str, int, int, int]:
     endian = _ENDIAN.get(bytes(cdr[:2]))
     if endian is None or len(cdr) < 16:
         raise CdrError(f"{len(cdr)} bytes are no CDR message with a header")
-    seconds, nanoseconds, size = _STAMP[endian].unpack_from(cdr, 4)
+    seconds, nanoseconds, size = _STAMP[endian].unpack_from(cdr)
     if size < 1 or 16 + size > len(cdr):
         raise CdrError(f"frame_id of {size} bytes in a message of {len(cdr)}")
     return endian, seconds * 1_000_000_000 + nanoseconds, 16, 16 + size - 1
@@ -59,7 +61,7 @@ def _begin(cdr: bytes) -> tuple[str, int, int, int]:
 
 def _text(cdr: bytes, start: int, end: int) -> str:
     try:
-        return bytes(cdr[start:end]).decode()
+        return str(cdr[start:end], "utf-8")
     except UnicodeDecodeError as error:
         raise CdrError(f"frame_id is not UTF-8: {error}") from error
 
@@ -70,7 +72,7 @@ def _align(offset: int, size: int) -> int:
 
 def _array(cdr: bytes, endian: str, offset: int, count: int) -> np.ndarray:
     try:
-        return np.frombuffer(cdr, _FLOAT[endian], count, offset).astype(np.float64)  # copied, and so writable
+        return np.frombuffer(cdr, _FLOAT[endian], count, offset).astype(np.float64)  # aligned and writable
     except ValueError:
         raise CdrError(f"message ends after {len(cdr)} bytes, {offset + 8 * count} are needed") from None
 
@@ -80,6 +82,18 @@ def _head(stamp_ns: int, frame_id: str) -> bytearray:
     out = bytearray(_HEADER)
     out += struct.pack("<iII", stamp_ns // 1_000_000_000, stamp_ns % 1_000_000_000, len(text)) + text
     return out
+
+
+def _head_of_doubles(stamp_ns: int, frame_id: str) -> bytes:
+    """A header padded to where doubles begin."""
+    return _HEADER + _TIME.pack(*divmod(stamp_ns, 1_000_000_000)) + _frame_of_doubles(frame_id)
+
+
+@lru_cache(maxsize=256)
+def _frame_of_doubles(frame_id: str) -> bytes:
+    out = _head(0, frame_id)
+    _pad(out, 8)
+    return bytes(out[12:])
 
 
 def _pad(out: bytearray, size: int) -> None:
@@ -153,9 +167,8 @@ def decode_vector3(cdr: bytes) -> Vector3Message:
 
 def encode_vector3(message: Vector3Message) -> bytes:
     """CDR bytes of a geometry_msgs/Vector3Stamped."""
-    out = _head(message.stamp_ns, message.frame_id)
-    _pad(out, 8)
-    return bytes(out + struct.pack("<3d", message.x, message.y, message.z))
+    head = _head_of_doubles(message.stamp_ns, message.frame_id)
+    return head + struct.pack("<3d", message.x, message.y, message.z)
 
 
 def decode_imu(cdr: bytes) -> ImuMessage:
@@ -317,14 +330,13 @@ def _stamped(
     message: ImuMessage | MagneticFieldMessage | PoseMessage | PoseCovarianceMessage | TwistCovarianceMessage,
     *parts: np.ndarray,
 ) -> bytes:
-    out = _head(message.stamp_ns, message.frame_id)
-    _pad(out, 8)
-    return bytes(out + np.concatenate(parts, dtype="<f8").tobytes())
+    head = _head_of_doubles(message.stamp_ns, message.frame_id)
+    return head + np.concatenate(parts, dtype="<f8").tobytes()
 
 
 def encode_clock(stamp_ns: int) -> bytes:
     """CDR bytes of a rosgraph_msgs/Clock."""
-    return _HEADER + struct.pack("<iI", stamp_ns // 1_000_000_000, stamp_ns % 1_000_000_000)
+    return _HEADER + _TIME.pack(*divmod(stamp_ns, 1_000_000_000))
 
 
 def decode_clock(cdr: bytes) -> int:

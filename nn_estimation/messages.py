@@ -1,14 +1,16 @@
-"""The values that messages of this package carry, as `cdr` decodes them from bytes and encodes them."""
+"""The values that messages of this package carry, as `cdr` decodes them from bytes and encodes them.
+
+They are tuples with names: those of an IMU come a thousand times a second, and a frozen dataclass takes 1 us more.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 
-@dataclass(frozen=True, slots=True)
-class RangeMessage:
+class RangeMessage(NamedTuple):
     """sensor_msgs/Range."""
 
     stamp_ns: int
@@ -20,8 +22,7 @@ class RangeMessage:
     max_range: float = 0.0  # [m]
 
 
-@dataclass(frozen=True, slots=True)
-class Vector3Message:
+class Vector3Message(NamedTuple):
     """geometry_msgs/Vector3Stamped."""
 
     stamp_ns: int
@@ -31,8 +32,7 @@ class Vector3Message:
     z: float
 
 
-@dataclass(frozen=True, slots=True)
-class ImuMessage:
+class ImuMessage(NamedTuple):
     """sensor_msgs/Imu, REP-145."""
 
     stamp_ns: int
@@ -45,8 +45,7 @@ class ImuMessage:
     accel_covariance: np.ndarray  # (9,)
 
 
-@dataclass(frozen=True, slots=True)
-class MagneticFieldMessage:
+class MagneticFieldMessage(NamedTuple):
     """sensor_msgs/MagneticField."""
 
     stamp_ns: int
@@ -55,8 +54,7 @@ class MagneticFieldMessage:
     covariance: np.ndarray  # (9,) [T^2]; zeros: unknown
 
 
-@dataclass(frozen=True, slots=True)
-class OdometryMessage:
+class OdometryMessage(NamedTuple):
     """nav_msgs/Odometry; velocities in the child frame."""
 
     stamp_ns: int
@@ -70,8 +68,7 @@ class OdometryMessage:
     velocity_covariance: np.ndarray  # (36,)
 
 
-@dataclass(frozen=True, slots=True)
-class PoseMessage:
+class PoseMessage(NamedTuple):
     """geometry_msgs/PoseStamped."""
 
     stamp_ns: int
@@ -80,8 +77,7 @@ class PoseMessage:
     quaternion: np.ndarray  # (4,) x, y, z, w
 
 
-@dataclass(frozen=True, slots=True)
-class PoseCovarianceMessage:
+class PoseCovarianceMessage(NamedTuple):
     """geometry_msgs/PoseWithCovarianceStamped."""
 
     stamp_ns: int
@@ -91,8 +87,7 @@ class PoseCovarianceMessage:
     covariance: np.ndarray  # (36,)
 
 
-@dataclass(frozen=True, slots=True)
-class TwistCovarianceMessage:
+class TwistCovarianceMessage(NamedTuple):
     """geometry_msgs/TwistWithCovarianceStamped."""
 
     stamp_ns: int
@@ -102,8 +97,7 @@ class TwistCovarianceMessage:
     covariance: np.ndarray  # (36,)
 
 
-@dataclass(frozen=True, slots=True)
-class FixMessage:
+class FixMessage(NamedTuple):
     """sensor_msgs/NavSatFix."""
 
     stamp_ns: int

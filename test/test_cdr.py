@@ -75,7 +75,7 @@ KINDS = list(MESSAGES)
 
 
 def same(a: Any, b: Any) -> bool:
-    pairs = ((getattr(a, name), getattr(b, name)) for name in a.__slots__)
+    pairs = ((getattr(a, name), getattr(b, name)) for name in a._fields)
     return all(np.array_equal(x, y, equal_nan=not isinstance(x, str)) for x, y in pairs)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -224,8 +223,7 @@ def _size(vector: np.ndarray) -> float:
 
 def _mounted(message: ImuMessage, R: np.ndarray) -> ImuMessage:
     """The message of an IMU along the axes of the body; R (3, 3) turns those of the IMU into them."""
-    return dataclasses.replace(
-        message,
+    return message._replace(
         gyro=R @ message.gyro,
         accel=R @ message.accel,
         gyro_covariance=_turned(message.gyro_covariance, R),
