@@ -156,7 +156,7 @@ def _stretch(
     count, c = len(stamp), setup.constants
     prepared = prepare(stamp, gyro, accel, mag_stamp, mag, rate)
     heading = Heading(c, setup.network)
-    ends, said = [1], [(heading.angle, heading.share, heading.variance)]
+    ends, said = [0], [(heading.angle, heading.share, heading.variance)]
 
     def look(s: State, end: int) -> None:
         heading.look(s.found, s.bank, s.R, s.P, s.memory, s.mean[3:], prepared.peer[end - 1], s.clock)
@@ -164,8 +164,8 @@ def _stretch(
         said.append((heading.angle, heading.share, heading.variance))
 
     R, x, shares, memory = filtered(prepared, gyro, accel, c, look if setup.network is not None else None)
-    # What a look says counts from its own sample on.
-    angle, share, variance = np.repeat(np.array(said).T, np.diff([*ends, count + 1]), axis=1)
+    # What a look says counts from the sample after its own on.
+    angle, share, variance = np.repeat(np.array(said).T, np.diff([*ends, count]), axis=1)
     trust = shares[:, 0] if setup.filtered else np.zeros(count)
     w, q = np.empty((count, 3)), np.empty((count, 4))
     kernel.compose_all(prepared.peer, R, x, angle, share, trust, gyro, packed(c), w, q)

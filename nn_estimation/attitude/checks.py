@@ -61,7 +61,8 @@ class SignalChecks:
     def update(self, gyro: np.ndarray, accel: np.ndarray, dt: float) -> None:
         """Take in a finite sample (3,) [rad/s], (3,) [m/s^2], dt [s] after the one before."""
         self.watch.update(gyro, accel, dt)
-        self._turning.update(accel, gyro * dt, dt)
+        self._turning.turn(gyro, dt)
+        self._turning.update(accel, dt)
         age = self.watch.age
         if age - self._judged >= JUDGE:
             self._judged = age
@@ -129,17 +130,16 @@ class FieldChecks:
         """Forget all fields."""
         self._turning.reset()
         self._doubt.reset()
-        self._angle = np.zeros(3)
         self.last = math.nan
         self._period, self._size, self._age, self._judged = math.nan, math.nan, 0.0, 0.0
 
     def turn(self, gyro: np.ndarray, dt: float) -> None:
         """Take in a finite sample of the gyro (3,) [rad/s], dt [s] after the one before."""
-        self._angle += gyro * dt
+        self._turning.turn(gyro, dt)
 
     def update(self, stamp: float, field: np.ndarray) -> None:
         """Take in a finite field (3,) of any unit, later than the one before."""
-        size = math.sqrt(field @ field)
+        size = math.hypot(*field.tolist())
         dt = stamp - self.last
         self.last = stamp
         if not dt <= MAG_GAP:  # the first one, or after a silence
@@ -150,8 +150,7 @@ class FieldChecks:
             self._period = dt if math.isnan(self._period) else self._period + share * (dt - self._period)
             self._size += share * (size - self._size)
             self._age += dt
-        self._turning.update(field, self._angle, dt if dt <= MAG_GAP else 0.0)
-        self._angle[:] = 0.0
+        self._turning.update(field, dt if dt <= MAG_GAP else 0.0)
         if self._age - self._judged >= JUDGE:
             self._judged = self._age
             self._doubt.update(self._judge(), self._age)

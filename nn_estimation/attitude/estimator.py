@@ -9,13 +9,14 @@ from __future__ import annotations
 import math
 from collections import deque
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 from vqf import VQF
 
 from nn_estimation.attitude import features, inclination, kernel
 from nn_estimation.attitude.constants import Constants
-from nn_estimation.attitude.field import CAPACITY, DELAY, carry, turn
+from nn_estimation.attitude.field import DELAY, empty_ring
 from nn_estimation.attitude.heading import Heading
 from nn_estimation.attitude.model import Setup
 
@@ -23,11 +24,11 @@ START_UP = 0.3  # [s] of samples from which the rate is found
 LEAST = 4  # samples of them
 GIVE_UP = 10.0  # [s] of silence after which an attitude is no longer worth keeping
 UNKNOWN_HEADING = math.pi**2 / 3.0  # [rad^2] variance of an angle that can be anything
+NO_FIELD = math.nan, np.zeros(3)
 COUNTED = ("sample", "invalid", "repeated or backward", "gap", "field", "field too late", "restart")
 
 
-@dataclass(frozen=True, slots=True)
-class Attitude:
+class Attitude(NamedTuple):
     """Attitude of the sensor at a stamp."""
 
     stamp: float  # [s]
@@ -65,11 +66,6 @@ class State:
         """First state from one specific force (3,) [m/s^2]."""
         inclination.begin(self.R, self.x, self.P, self.sums, self.memory, accel, constants)
 
-    @property
-    def bias_variance(self) -> float:
-        """[rad^2/s^2] mean of the three."""
-        return float(self.P[3, 3] + self.P[4, 4] + self.P[5, 5]) / 3.0
-
 
 class AttitudeEstimator:
     """Samples and fields in, attitudes out; without fields the heading is relative to the start.
@@ -90,6 +86,7 @@ class AttitudeEstimator:
 
     def use(self, setup: Setup) -> None:
         """Change to another method under way; the heading moves to it slowly."""
+        self._think()
         self.setup = setup
         self._heading.use(setup.constants, setup.network)
 
@@ -100,10 +97,12 @@ class AttitudeEstimator:
         self._vqf: VQF | None = None
         self._waiting: list[tuple[float, np.ndarray, np.ndarray]] = []
         self._fields: deque[tuple[float, np.ndarray]] = deque()
-        self._field_stamp = math.nan
-        self._ring, self._stamps, self._head = _ring()
         self._stamp = self.trust = math.nan
-        self._made, self._mean = np.zeros(2), np.zeros(2)
+        self._ring, self._head = empty_ring(), 0
+        self._clocks, self._scaled = np.full(kernel.CLOCKS, math.nan), np.zeros(3)
+        self._arriving = *self._ring, self._clocks, self.state.carried, self._scaled
+        self._arrays = self.state.arrays()
+        self._peer, self._looked = np.zeros(4), False
 
     @property
     def innovation(self) -> float:
@@ -122,9 +121,12 @@ class AttitudeEstimator:
             stamp: [s].
             field: (3,) any unit, sensor frame.
         """
-        late = self._fields and stamp <= self._fields[-1][0]
-        if not late and math.isfinite(field[0] + field[1] + field[2]) and field.any():
-            self._fields.append((stamp, np.array(field, dtype=np.float64)))
+        self._think()
+        if self._fields and stamp <= self._fields[-1][0]:
+            return
+        field = np.array(field, dtype=np.float64)
+        if kernel.usable(field):
+            self._fields.append((stamp, field))
 
     def update(self, stamp: float, gyro: np.ndarray, accel: np.ndarray) -> Attitude | None:
         """Take in a sample; None while starting, or where the sample is of no use.
@@ -134,9 +136,9 @@ class AttitudeEstimator:
             gyro: (3,) [rad/s].
             accel: (3,) [m/s^2], +g up at rest.
         """
+        self._think()
         gyro, accel = np.ascontiguousarray(gyro, np.float64), np.ascontiguousarray(accel, np.float64)
-        pull = accel.tolist()
-        if not (math.isfinite(sum(gyro.tolist())) and math.isfinite(sum(pull)) and any(pull)):
+        if not (kernel.finite(gyro) and kernel.usable(accel)):
             self.counts["invalid"] += 1
             return None
         dt = stamp - (self._waiting[-1][0] if self._waiting else self._stamp)
@@ -160,75 +162,71 @@ class AttitudeEstimator:
         if interval is None:
             return None
         fields = np.array([stamp for stamp, _ in self._fields])
-        self._made[:] = interval, field_interval(fields, stamps[-1], interval)
-        self._mean[:] = self._made
-        self._vqf = make_vqf(self._made)
+        made = np.array([interval, field_interval(fields, stamps[-1], interval)])
+        self._clocks[: kernel.HEARD] = *made, *made
+        self._vqf = make_vqf(made)
         waiting, self._waiting = self._waiting, []
         self.state.begin(waiting[0][2], self.setup.constants)
-        self._stamps[0] = self._stamp = waiting[0][0]
+        self._ring[1][0] = self._stamp = waiting[0][0]
         attitude = None
         for stamp, gyro, accel in waiting:
+            self._think()
             attitude = self._sample(stamp, gyro, accel, stamp - self._stamp)
         return attitude
 
     def _sample(self, stamp: float, gyro: np.ndarray, accel: np.ndarray, dt: float) -> Attitude:
-        s = self.state
-        if dt > 0.0:
-            self._head = turn(self._ring, self._stamps, self._head, stamp, gyro, dt)
-        heard = self._hear(stamp, gyro)
-        if kernel.changed(self._mean, self._made, dt, 0):
-            self._made[0] = self._mean[0]
-            self._vqf = make_vqf(self._made, self._vqf)
+        at, measured = self._due(stamp)
+        self._head, heard, anew = kernel.arrive(self._arriving, self._head, stamp, gyro, dt, at, measured)
+        if at == at:
+            self.counts["field" if heard else "field too late"] += 1
+        if anew:
+            self._vqf = make_vqf(self._clocks, self._vqf)
         vqf = self._vqf
         assert vqf is not None
-        vqf.update(gyro * _scale(dt, self._made[0]), accel, s.carried if heard else None)
-        peer, rest = vqf.getQuat9D(), vqf.getRestDetected()
-        ended = kernel.advance(s.arrays(), gyro, accel, heard, dt, rest, self.setup.packed, self._work)
-        if ended == kernel.LOOK:
-            self._heading.look(s.found, s.bank, s.R, s.P, s.memory, s.mean[3:], peer, s.clock)
-        self._stamp = stamp
-        self.counts["sample"] += 1
-        self.counts["gap"] += int(dt > kernel.LONGEST)
-        self.counts["restart"] += int(ended == kernel.RESTART)
-        return self._attitude(stamp, gyro, peer)
-
-    def _hear(self, stamp: float, gyro: np.ndarray) -> bool:
-        """Whether a field counts at this sample."""
-        newest = None
-        while self._fields and self._fields[0][0] + DELAY <= stamp + 1e-7:
-            newest = self._fields.popleft()
-        if newest is None:
-            return False
-        at, measured = newest
-        if not carry(self._ring, self._stamps, self._head, at, gyro, measured, self.state.carried):
-            self.counts["field too late"] += 1
-            return False
-        self.counts["field"] += 1
-        if kernel.changed(self._mean, self._made, at - self._field_stamp, 1):
-            self._made[1] = self._mean[1]
-            self._vqf = make_vqf(self._made, self._vqf)
-        self._field_stamp = at
-        return True
-
-    def _attitude(self, stamp: float, gyro: np.ndarray, peer: np.ndarray) -> Attitude:
-        s, setup, heading = self.state, self.setup, self._heading
-        w, q, covariance = np.empty(3), np.empty(4), np.zeros((3, 3))
-        self.trust, inclined, turned = kernel.finish(
-            *(s.arrays(), peer, heading.angle, heading.share, heading.variance),
-            *(setup.filtered, gyro, setup.packed, w, q),
+        vqf.update(self._scaled, accel, self.state.carried if heard else None)
+        self._peer, rest = vqf.getQuat9D(), vqf.getRestDetected()
+        setup, heading, out = self.setup, self._heading, np.empty(kernel.OUT)
+        known = heading.angle, heading.share, heading.variance
+        how = setup.filtered, setup.packed, self._work
+        ended, self.trust, bias_variance = kernel.sample(
+            self._arrays, gyro, accel, heard, dt, rest, self._peer, known, how, out
         )
-        covariance[0, 0] = covariance[1, 1] = inclined
-        covariance[2, 2] = UNKNOWN_HEADING if math.isnan(self._field_stamp) else turned
+        self._looked = ended == kernel.LOOK
+        if self._clocks[kernel.HEARD] != self._clocks[kernel.HEARD]:
+            out[kernel.COVARIANCE + 8] = UNKNOWN_HEADING
+        self._stamp = stamp
+        counts = self.counts
+        counts["sample"] += 1
+        if dt > kernel.LONGEST:
+            counts["gap"] += 1
+        if ended == kernel.RESTART:
+            counts["restart"] += 1
         who = setup.method
         if setup.filtered:
             who = "network" if heading.share > 0.0 else "filter"
-        return Attitude(stamp, q, covariance, w, s.x[3:6].copy(), math.sqrt(s.bias_variance), who)
+        return Attitude(
+            stamp,
+            out[kernel.TURNED : kernel.COVARIANCE],
+            out[kernel.COVARIANCE : kernel.GYRO_BIAS].reshape(3, 3),
+            out[kernel.RATE : kernel.TURNED],
+            out[kernel.GYRO_BIAS :],
+            math.sqrt(bias_variance),
+            who,
+        )
 
+    def _due(self, stamp: float) -> tuple[float, np.ndarray]:
+        """The newest field that counts by now; a stamp of NaN for none."""
+        newest = NO_FIELD
+        while self._fields and self._fields[0][0] + DELAY <= stamp + 1e-7:
+            newest = self._fields.popleft()
+        return newest
 
-def _ring() -> tuple[np.ndarray, np.ndarray, int]:
-    ring, stamps = np.zeros((CAPACITY, 3, 3)), np.full(CAPACITY, -np.inf)
-    ring[0] = np.eye(3)
-    return ring, stamps, 0
+    def _think(self) -> None:
+        """Let the network look, after the sample that was due for it: its attitude did not wait for that."""
+        if self._looked:
+            self._looked = False
+            s = self.state
+            self._heading.look(s.found, s.bank, s.R, s.P, s.memory, s.mean[3:], self._peer, s.clock)
 
 
 def interval_of(stamps: np.ndarray, rate: float | None) -> float | None:
@@ -252,8 +250,3 @@ def make_vqf(made: np.ndarray, before: VQF | None = None) -> VQF:
     if before is not None:
         new.state = before.state
     return new
-
-
-def _scale(dt: float, made: float) -> float:
-    """By which VQF's gyro is scaled: it turns by gyro x its own interval. Nothing is known of turns in a gap."""
-    return dt / made if dt <= kernel.LONGEST else 0.0

@@ -14,6 +14,13 @@ DELAY = 0.02  # [s] from the stamp of a field to the sample it counts at
 CAPACITY = 256  # samples that are remembered: 2 kHz for twice the delay and more
 
 
+def empty_ring() -> tuple[np.ndarray, np.ndarray]:
+    """Rotations and stamps of no samples, as `turn` takes them; the first stamp is to be set."""
+    ring, stamps = np.zeros((CAPACITY, 3, 3)), np.full(CAPACITY, -np.inf)
+    ring[0] = np.eye(3)
+    return ring, stamps
+
+
 @njit(cache=True)
 def turn(ring, stamps, head, stamp, gyro, dt):  # type: ignore[no-untyped-def]
     """Remember a sample; the rotation since the first one is integrated by the gyro alone.

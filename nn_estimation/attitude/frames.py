@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 
 import numpy as np
@@ -34,8 +33,7 @@ class World:
         """The same attitude in this world, with its covariance about the axes of this world."""
         if self._R is None:
             return attitude
-        return dataclasses.replace(
-            attitude,
+        return attitude._replace(
             quaternion=_product(self._quaternion, attitude.quaternion),
             covariance=self._R @ attitude.covariance @ self._R.T,
         )

@@ -35,6 +35,15 @@ LONGEST = 0.25  # [s] between two samples that are integrated; a longer gap is b
 FIELD_AGE = 0.5  # [s] after which a field is of no use
 OTHER_RATE = 1.33  # times the rate that VQF was made for, from which on it is made anew
 _OVER = 1.0  # [s] over which rates are averaged
+# Intervals of samples and of fields that VQF is made for, their means, the stamp of the last field.
+MADE, MEAN, HEARD, CLOCKS = 0, 2, 4, 5
+RATE, TURNED, COVARIANCE, GYRO_BIAS, OUT = (
+    0,
+    3,
+    7,
+    16,
+    19,
+)  # turn rate, quaternion, ... in what `sample` writes
 
 
 @njit(cache=True)
@@ -189,19 +198,86 @@ def bounds(memory, tilt, trusted, share, heading, c):  # type: ignore[no-untyped
 
 
 @njit(cache=True)
-def finish(state, peer, angle, share, heading, filtered, gyro, constants, w, out):  # type: ignore[no-untyped-def]
-    """Turn rate and attitude of a sample, see `compose`.
+def finite(vector):  # type: ignore[no-untyped-def]
+    """Whether all of a vector (3,) are numbers."""
+    return math.isfinite(vector[0] + vector[1] + vector[2])
+
+
+@njit(cache=True)
+def usable(vector):  # type: ignore[no-untyped-def]
+    """Whether a vector (3,) has a direction."""
+    return finite(vector) and (vector[0] != 0.0 or vector[1] != 0.0 or vector[2] != 0.0)
+
+
+@njit(cache=True)
+def arrive(arrays, head, stamp, gyro, dt, at, measured):  # type: ignore[no-untyped-def]
+    """What VQF is given of a sample, and of the field that counts at it.
+
+    Args:
+        arrays: all changed. Ring and stamps of `field.turn`; clocks (5,) [s], see `MADE`, `MEAN`, `HEARD`; a field
+            (3,), which becomes that of the sample where one counts; a turn rate (3,) that turns VQF, which has an
+            interval of its own, as far as the sensor.
+        head: index of the sample before.
+        stamp: [s].
+        gyro: (3,) [rad/s].
+        dt: [s] since the sample before.
+        at: [s] stamp of the field, NaN for none.
+        measured: (3,) the field.
 
     Returns:
-        Share of the inclination filter, and what `bounds` says.
+        Index of the sample, whether the field counts, whether VQF is to be made for other intervals.
     """
+    ring, stamps, clocks, field, scaled = arrays
+    if dt > 0.0:
+        head = turn(ring, stamps, head, stamp, gyro, dt)
+    heard = anew = False
+    if at == at:
+        heard = carry(ring, stamps, head, at, gyro, measured, field)
+    if heard:
+        anew = changed(clocks[MEAN:HEARD], clocks[MADE:MEAN], at - clocks[HEARD], 1)
+        clocks[HEARD] = at
+    anew |= changed(clocks[MEAN:HEARD], clocks[MADE:MEAN], dt, 0)
+    # Nothing is known of turns in a gap.
+    scale = dt / clocks[MADE] if dt <= LONGEST else 0.0
+    for i in range(3):
+        scaled[i] = gyro[i] * scale
+    return head, heard, anew
+
+
+@njit(cache=True)
+def sample(state, gyro, accel, heard, dt, rest, peer, heading, how, out):  # type: ignore[no-untyped-def]
+    """`advance` by a sample, and its attitude.
+
+    Args:
+        state: see `advance`.
+        gyro: (3,) [rad/s].
+        accel: (3,) [m/s^2].
+        heard: see `advance`.
+        dt: [s].
+        rest: bool.
+        peer: (4,) w, x, y, z of VQF.
+        heading: angle [rad], share and variance [rad^2] of the learned one.
+        how: whether the inclination filter counts; see `constants.packed`; work of the inclination filter.
+        out: (19,) receives the parts of `estimator.Attitude`: see `RATE`, `TURNED`, `COVARIANCE`, `GYRO_BIAS`.
+
+    Returns:
+        What `advance` says, share of the inclination filter, variance [rad^2/s^2] of the gyro bias.
+    """
+    filtered, constants, work = how
+    ended = advance(state, gyro, accel, heard, dt, rest, constants, work)
     R, x, P, memory = state[0], state[1], state[2], state[4]
     c = constants[0]
-    turn_rate(x, gyro, w)
+    angle, share, variance = heading
+    turn_rate(x, gyro, out[RATE:TURNED])
     trusted = trust(P, memory, c) if filtered else 0.0
-    compose(peer, R, angle, share, trusted, w, c, out)
-    inclined, turned = bounds(memory, tilt_variance(P), trusted, share, heading, c)
-    return trusted, inclined, turned
+    compose(peer, R, angle, share, trusted, out[RATE:TURNED], c, out[TURNED:COVARIANCE])
+    inclined, turned = bounds(memory, tilt_variance(P), trusted, share, variance, c)
+    out[COVARIANCE:GYRO_BIAS] = 0.0
+    out[COVARIANCE] = out[COVARIANCE + 4] = inclined
+    out[COVARIANCE + 8] = turned
+    for i in range(3):
+        out[GYRO_BIAS + i] = x[BIAS + i]
+    return ended, trusted, (P[BIAS, BIAS] + P[BIAS + 1, BIAS + 1] + P[BIAS + 2, BIAS + 2]) / 3.0
 
 
 @njit(cache=True)
@@ -279,14 +355,17 @@ def changed(mean, made, dt, i):  # type: ignore[no-untyped-def]
 
     Args:
         mean: (2,) [s] mean intervals; changed.
-        made: (2,) [s] for which it was made.
+        made: (2,) [s] for which it was made; changed where it is.
         dt: [s] this interval.
         i: which.
     """
     if not dt <= LONGEST:  # nor where there is none before
         return False
     mean[i] += min(dt / _OVER, 0.5) * (dt - mean[i])
-    return not made[i] / OTHER_RATE < mean[i] < made[i] * OTHER_RATE
+    if made[i] / OTHER_RATE < mean[i] < made[i] * OTHER_RATE:
+        return False
+    made[i] = mean[i]
+    return True
 
 
 @njit(cache=True)
@@ -309,13 +388,9 @@ def changes(dt, used, mag_stamp, mean, made, at, to):  # type: ignore[no-untyped
     for n in range(len(dt)):
         anew = False
         if used[n] >= 0:
-            if before >= 0 and changed(mean, made, mag_stamp[used[n]] - mag_stamp[before], 1):
-                made[1] = mean[1]
-                anew = True
+            anew = before >= 0 and changed(mean, made, mag_stamp[used[n]] - mag_stamp[before], 1)
             before = used[n]
-        if changed(mean, made, dt[n], 0):
-            made[0] = mean[0]
-            anew = True
+        anew |= changed(mean, made, dt[n], 0)
         if anew and count < len(at):
             at[count] = n
             to[count] = made

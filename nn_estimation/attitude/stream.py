@@ -169,11 +169,12 @@ class AttitudeStream:
         return self._sample(message, stamp, dt)
 
     def _usable(self, message: ImuMessage) -> bool:
+        pull = _size(message.accel)
         if message.stamp_ns <= 0:
             self._refuse(INVALID_STAMP)
-        elif not (_size(message.gyro) < LARGEST and _size(message.accel) < LARGEST):
+        elif not (_size(message.gyro) < LARGEST and pull < LARGEST):
             self._refuse(INVALID_SAMPLE)
-        elif _size(message.accel) < SMALLEST:
+        elif pull < SMALLEST:
             self._refuse(NO_ACCELERATION)
         else:
             return True

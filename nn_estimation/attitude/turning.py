@@ -23,9 +23,9 @@ MOVED = 0.05  # [rad] turned across the vector in a window, root mean square, be
 COARSE, SLOW = 0.5, 0.04  # [rad] turned in more than so many [s] between two samples: the trapezoid is wrong
 LONGEST = 0.5  # [s] between two samples
 
-# In the memory (112,): the window (int w_j v dt, v at its start, the last v, how long it is), then the sums.
-_V, _START, _LAST, _LONG, _BEGUN = 0, 9, 12, 15, 16
-_ENERGY, _COUNT, _SQUARE, _CROSS, _PRODUCT = 17, 18, 19, 20, 29
+# In the memory: the window (int w_j v dt, v at its start, the last v, the angle since, how long it is), then the sums.
+_V, _START, _LAST, _ANGLE, _LONG, _BEGUN = 0, 9, 12, 15, 18, 19
+_ENERGY, _COUNT, _SQUARE, _CROSS, _PRODUCT = 20, 21, 22, 23, 32
 
 
 def _signed_permutations() -> np.ndarray:
@@ -65,9 +65,13 @@ class Turning:
         """Forget all."""
         self._memory = np.zeros(_PRODUCT + 81)
 
-    def update(self, vector: np.ndarray, angle: np.ndarray, dt: float) -> None:
-        """Take in the vector (3,) and the angle (3,) [rad] that the gyro turned since the one before, dt [s] ago."""
-        _update(self._memory, vector, angle, dt)
+    def turn(self, gyro: np.ndarray, dt: float) -> None:
+        """Take in a sample of the gyro (3,) [rad/s], dt [s] after the one before."""
+        _turn(self._memory, gyro, dt)
+
+    def update(self, vector: np.ndarray, dt: float) -> None:
+        """Take in the vector (3,), dt [s] after the one before."""
+        _update(self._memory, vector, dt)
 
     def verdict(self) -> Verdict | None:
         """What the last seconds say; None where it turned too little."""
@@ -84,17 +88,24 @@ def _named(P: np.ndarray) -> str:
 
 
 @njit(cache=True)
-def _update(memory, vector, angle, dt):  # type: ignore[no-untyped-def]
-    turned = abs(angle[0]) + abs(angle[1]) + abs(angle[2])
+def _turn(memory, gyro, dt):  # type: ignore[no-untyped-def]
+    for i in range(3):
+        memory[_ANGLE + i] += gyro[i] * dt
+
+
+@njit(cache=True)
+def _update(memory, vector, dt):  # type: ignore[no-untyped-def]
+    turned = abs(memory[_ANGLE]) + abs(memory[_ANGLE + 1]) + abs(memory[_ANGLE + 2])
     if memory[_BEGUN] == 0.0 or dt > LONGEST or (dt > SLOW and turned > COARSE):
         memory[_BEGUN] = 1.0
         _begin(memory, vector)
         return
     for j in range(3):
         for i in range(3):
-            memory[_V + 3 * j + i] += 0.5 * angle[j] * (vector[i] + memory[_LAST + i])
+            memory[_V + 3 * j + i] += 0.5 * memory[_ANGLE + j] * (vector[i] + memory[_LAST + i])
     for i in range(3):
         memory[_LAST + i] = vector[i]
+        memory[_ANGLE + i] = 0.0
     memory[_LONG] += dt
     if memory[_LONG] < WINDOW - 1e-9:
         return
@@ -125,6 +136,7 @@ def _begin(memory, vector):  # type: ignore[no-untyped-def]
     memory[_LONG] = 0.0
     for i in range(3):
         memory[_START + i] = memory[_LAST + i] = vector[i]
+        memory[_ANGLE + i] = 0.0
 
 
 @njit(cache=True)

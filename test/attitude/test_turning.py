@@ -13,12 +13,10 @@ def judged(
 ) -> Verdict | None:
     """Every so many samples the vector comes."""
     turning = Turning()
-    angle = np.zeros(3)
     for n, w in enumerate(motion.gyro if gyro is None else gyro):
-        angle = angle + w * motion.dt
+        turning.turn(w, motion.dt)
         if n % every == 0:
-            turning.update(vectors[n], angle, every * motion.dt)
-            angle = np.zeros(3)
+            turning.update(vectors[n], every * motion.dt)
     return turning.verdict()
 
 
@@ -86,7 +84,8 @@ def test_a_gap_does_not_count_as_turning() -> None:
     turning = Turning()
     for part in (slice(300, 800), slice(1200, 1700)):
         for k, (w, v) in enumerate(zip(MOTION.gyro[part], MOTION.accel[part], strict=True)):
-            turning.update(v, w * MOTION.dt, MOTION.dt if k else 4.0)
+            turning.turn(w, MOTION.dt)
+            turning.update(v, MOTION.dt if k else 4.0)
     found = turning.verdict()
     assert found is not None and found.agreement > 0.99
 
