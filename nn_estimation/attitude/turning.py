@@ -23,7 +23,7 @@ MOVED = 0.05  # [rad] turned across the vector in a window, root mean square, be
 COARSE, SLOW = 0.5, 0.04  # [rad] turned in more than so many [s] between two samples: the trapezoid is wrong
 LONGEST = 0.5  # [s] between two samples
 
-# In the memory: the window (int w_j v dt, v at its start, the last v, the angle since, how long it is), then the sums.
+# In the memory: the window (int w_j v dt, v at its start, the last v, the angle since, its length), then the sums.
 _V, _START, _LAST, _ANGLE, _LONG, _BEGUN = 0, 9, 12, 15, 18, 19
 _ENERGY, _COUNT, _SQUARE, _CROSS, _PRODUCT = 20, 21, 22, 23, 32
 
