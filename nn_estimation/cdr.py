@@ -233,21 +233,27 @@ def decode_odometry(cdr: bytes) -> OdometryMessage:
 
 def encode_odometry(message: OdometryMessage) -> bytes:
     """CDR bytes of a nav_msgs/Odometry."""
-    out = _head(message.stamp_ns, message.frame_id)
+    stamp_ns, frame_id, child_frame_id, *parts = message
+    values = np.concatenate([np.ravel(part) for part in parts], dtype=np.float64)
+    return encode_odometry_values(stamp_ns, frame_id, child_frame_id, values)
+
+
+def encode_odometry_values(stamp_ns: int, frame_id: str, child_frame_id: str, values: np.ndarray) -> bytes:
+    """CDR bytes of a nav_msgs/Odometry; values (85,) float64 are those of `OdometryMessage` one after the other."""
+    head = (
+        _HEADER + _TIME.pack(*divmod(stamp_ns, 1_000_000_000)) + _frames_of_odometry(frame_id, child_frame_id)
+    )
+    return head + values.astype(_FLOAT["<"], copy=False).tobytes()
+
+
+@lru_cache(maxsize=256)
+def _frames_of_odometry(frame_id: str, child_frame_id: str) -> bytes:
+    out = _head(0, frame_id)
     _pad(out, 4)
-    child = message.child_frame_id.encode() + b"\0"
+    child = child_frame_id.encode() + b"\0"
     out += struct.pack("<I", len(child)) + child
     _pad(out, 8)
-    for part in (
-        message.position,
-        message.quaternion,
-        message.covariance,
-        message.velocity,
-        message.angular_velocity,
-        message.velocity_covariance,
-    ):
-        out += np.asarray(part, dtype="<f8").tobytes()
-    return bytes(out)
+    return bytes(out[12:])
 
 
 def decode_pose(cdr: bytes) -> PoseMessage:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from nn_estimation.dead_reckoning import vehicle
-from nn_estimation.dead_reckoning.constants import Constants
+from nn_estimation.dead_reckoning.constants import Constants, packed
 from nn_estimation.dead_reckoning.estimator import DeadReckoning, Estimate, State
 from nn_estimation.dead_reckoning.filter import SIZE
 from nn_estimation.dead_reckoning.measurements import Aid, Rows, Speed, take
@@ -155,7 +155,7 @@ class History:
         size = last + 1 - first
         R, v, p, bias = np.empty((size, 3, 3)), *(np.empty((size, 3)) for _ in range(3))
         samples = self._stamp[span], self._gyro[span], self._accel[span]
-        model = earth, self._mean[span], self._variance[span], c
+        model = earth, self._mean[span], self._variance[span], packed(c)[0]
         none, nis = np.empty((0, SIZE, SIZE)), np.empty(size)
         vehicle.run(*(*samples, *state.arrays(), *model, R, v, p, bias, none, nis))
         state.stamp = float(self._stamp[last])

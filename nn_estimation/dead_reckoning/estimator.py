@@ -3,44 +3,47 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from nn_estimation.dead_reckoning import filter as kernel
-from nn_estimation.dead_reckoning import vehicle
-from nn_estimation.dead_reckoning.constants import Constants
+from nn_estimation.dead_reckoning import filter as layout
+from nn_estimation.dead_reckoning import output, vehicle
+from nn_estimation.dead_reckoning.constants import Constants, packed
+from nn_estimation.dead_reckoning.kernel import BLOCK, advance, current, finite, parts
 from nn_estimation.dead_reckoning.learned_covariance import LearnedCovariance
-from nn_estimation.dead_reckoning.output import covariances
-from nn_estimation.filters import quaternion, rotate_right
 
 EARTH_RATE = 7.292115e-5  # [rad/s]
 GIVE_UP = 10.0  # [s] of silence after which a pose is no longer worth keeping
 
 
-@dataclass(slots=True)
 class State:
-    """State, covariance and memory of the filter; see `filter`."""
+    """State, covariance and memory of the filter; see `filter`.
 
-    stamp: float = math.nan  # [s]
-    R: np.ndarray = field(default_factory=lambda: np.eye(3))
-    v: np.ndarray = field(default_factory=lambda: np.zeros(3))
-    p: np.ndarray = field(default_factory=lambda: np.zeros(3))
-    gyro_bias: np.ndarray = field(default_factory=lambda: np.zeros(3))
-    accel_bias: np.ndarray = field(default_factory=lambda: np.zeros(3))
-    C: np.ndarray = field(default_factory=lambda: np.eye(3))
-    lever: np.ndarray = field(default_factory=lambda: np.zeros(3))
-    P: np.ndarray = field(default_factory=lambda: np.zeros((kernel.SIZE, kernel.SIZE)))
-    memory: np.ndarray = field(default_factory=lambda: np.zeros(vehicle.MEMORY))
+    The arrays are views on one block: write into them.
+    """
+
+    __slots__ = ("C", "P", "R", "accel_bias", "block", "gyro_bias", "lever", "memory", "p", "stamp", "v")
+
+    def __init__(self, stamp: float = math.nan, block: np.ndarray | None = None) -> None:
+        self.stamp = stamp  # [s]
+        self.block = np.zeros(BLOCK) if block is None else block
+        self.R: np.ndarray
+        self.R, self.v, self.p, self.gyro_bias, self.accel_bias, self.C, self.lever, self.P, self.memory = (
+            parts.py_func(self.block)
+        )
+        if block is None:
+            self.R[:] = self.C[:] = np.eye(3)
 
     def arrays(self) -> tuple[np.ndarray, ...]:
-        """In the order the kernel takes them; changed by it."""
-        return tuple(getattr(self, f.name) for f in fields(self)[1:])
+        """In the order the compiled filter takes them; changed by it."""
+        filtered = self.R, self.v, self.p, self.gyro_bias, self.accel_bias, self.C, self.lever, self.P
+        return *filtered, self.memory
 
     def copy(self) -> State:
         """An independent one."""
-        return State(self.stamp, *(array.copy() for array in self.arrays()))
+        return State(self.stamp, self.block.copy())
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,20 +51,52 @@ class Estimate:
     """Pose and velocity of the IMU at a stamp."""
 
     stamp: float  # [s]
-    position: np.ndarray  # (3,) [m], world: east, north, up
-    R_world_imu: np.ndarray  # (3, 3)
-    velocity: np.ndarray  # (3,) [m/s], world
-    angular_velocity: np.ndarray  # (3,) [rad/s], IMU frame
-    covariance: np.ndarray  # (6, 6) position and rotation about the world axes [m^2, rad^2]
-    velocity_covariance: np.ndarray  # (3, 3) world
-    twist_covariance: np.ndarray  # (6, 6) velocity and angular velocity, IMU frame
+    values: np.ndarray  # (106,), in the order of `output`
+
+    @property
+    def position(self) -> np.ndarray:
+        """(3,) [m], world: east, north, up."""
+        return self.values[output.POSITION]
 
     @property
     def quaternion(self) -> np.ndarray:
-        """(4,) x, y, z, w."""
-        out = np.empty(4)
-        quaternion(self.R_world_imu, out)
-        return out
+        """(4,) x, y, z, w; IMU to world."""
+        return self.values[output.QUATERNION]
+
+    @property
+    def R_world_imu(self) -> np.ndarray:
+        """(3, 3)."""
+        return self.values[output.R_WORLD_IMU].reshape(3, 3)
+
+    @property
+    def velocity(self) -> np.ndarray:
+        """(3,) [m/s], world."""
+        return self.values[output.VELOCITY]
+
+    @property
+    def angular_velocity(self) -> np.ndarray:
+        """(3,) [rad/s], IMU frame."""
+        return self.values[output.TURN]
+
+    @property
+    def covariance(self) -> np.ndarray:
+        """(6, 6) position and rotation about the world axes [m^2, rad^2]."""
+        return self.values[output.POSE_COVARIANCE].reshape(6, 6)
+
+    @property
+    def velocity_covariance(self) -> np.ndarray:
+        """(3, 3) [m^2/s^2], world."""
+        return self.values[output.VELOCITY_COVARIANCE].reshape(3, 3)
+
+    @property
+    def twist_covariance(self) -> np.ndarray:
+        """(6, 6) velocity and angular velocity, IMU frame [m^2/s^2, rad^2/s^2]."""
+        return self.values[output.TWIST_COVARIANCE].reshape(6, 6)
+
+    @property
+    def odometry(self) -> np.ndarray:
+        """(85,) the values of a nav_msgs/Odometry in their order, velocities in the IMU frame."""
+        return self.values[: output.MESSAGE]
 
 
 class DeadReckoning:
@@ -88,7 +123,7 @@ class DeadReckoning:
 
     def use(self, constants: Constants, network: LearnedCovariance | None) -> None:
         """Change to other constants and another network, or none, under way."""
-        self.constants, self.network = constants, network
+        self.constants, self.network, self._packed = constants, network, packed(constants)
         self._mean, self._variance = np.zeros(2), np.array([constants.lateral, constants.vertical])
         if network is not None:
             network.reset()
@@ -139,7 +174,7 @@ class DeadReckoning:
         state = self.state
         if state is None:
             return None
-        if not (np.isfinite(gyro).all() and np.isfinite(accel).all()):
+        if not finite(gyro, accel):
             self.counts["invalid"] += 1
             return None
         dt = stamp - state.stamp
@@ -152,29 +187,25 @@ class DeadReckoning:
             return None
         if self.network is not None:
             self.network.update(gyro, accel, dt)
-        model = self.earth, *self.expected, self.constants
-        self.nis = nis = vehicle.step(*(*state.arrays(), gyro, accel, dt, *model))
+        mean, variance = self.expected
+        values = np.empty(output.VALUES)
+        self.nis = advance(state.block, gyro, accel, dt, self.earth, mean, variance, self._packed, values)
         state.stamp = stamp
         self.counts["sample"] += 1
-        self.counts["standstill"] += nis == -1.0
-        self.counts["gap"] += nis == -2.0
+        if self.nis == -1.0:
+            self.counts["standstill"] += 1
+        elif self.nis == -2.0:
+            self.counts["gap"] += 1
         self._gyro, self._dt = gyro, dt
-        return self.estimate()
+        return Estimate(stamp, values)
 
     def estimate(self) -> Estimate | None:
         """The present one; None before the start."""
-        s = self.state
-        if s is None:
+        if self.state is None:
             return None
-        turn = self._gyro - s.gyro_bias
-        R = s.R.copy()
-        if self.constants.gyro_delay:
-            E, T = np.empty((3, 3)), np.empty((3, 3))
-            rotate_right(R, turn * self.constants.gyro_delay, E, T)
-        pose, twist, velocity = np.empty((6, 6)), np.empty((6, 6)), np.empty((3, 3))
-        noise = self.constants.gyro / self._dt
-        covariances(R, s.v, s.p, s.P, noise, pose, twist, velocity)
-        return Estimate(s.stamp, s.p.copy(), R, s.v.copy(), turn, pose, velocity, twist)
+        values = np.empty(output.VALUES)
+        current(self.state.block, self._gyro, self._dt, self._packed, values)
+        return Estimate(self.state.stamp, values)
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,13 +247,13 @@ def track(
     count = len(stamp)
     state = start.copy()
     R, v, p, bias = np.empty((count, 3, 3)), *(np.empty((count, 3)) for _ in range(3))
-    P = np.empty((count if covariances else 0, kernel.SIZE, kernel.SIZE))
+    P = np.empty((count if covariances else 0, layout.SIZE, layout.SIZE))
     nis = np.empty(count)
     if network is None:
         mean, variance = np.zeros((count, 2)), np.tile([constants.lateral, constants.vertical], (count, 1))
     else:
         mean, variance, _ = network.batch(stamp, gyro, accel)
-    model = earth_rate(latitude), mean, variance, constants
+    model = earth_rate(latitude), mean, variance, packed(constants)[0]
     vehicle.run(*(stamp, gyro, accel, *state.arrays(), *model, R, v, p, bias, P, nis))
     if constants.gyro_delay:
         R = R @ Rotation.from_rotvec((gyro - bias) * constants.gyro_delay).as_matrix()
@@ -244,21 +275,21 @@ def first_state(
     state.v[:], state.p[:] = velocity, position
     state.C[:] = Rotation.from_rotvec([c.mount_roll, c.mount_pitch, c.mount_yaw]).as_matrix()
     state.lever[:] = c.lever_x, c.lever_y, c.lever_z
-    P = np.zeros((kernel.SIZE, kernel.SIZE))
-    P[kernel.ROTATION, kernel.ROTATION] = np.diag([c.tilt_0, c.tilt_0, c.heading_0])
-    P[kernel.VELOCITY, kernel.VELOCITY] = np.diag([c.velocity_0, c.velocity_0, 0.0])
+    P = np.zeros((layout.SIZE, layout.SIZE))
+    P[layout.ROTATION, layout.ROTATION] = np.diag([c.tilt_0, c.tilt_0, c.heading_0])
+    P[layout.VELOCITY, layout.VELOCITY] = np.diag([c.velocity_0, c.velocity_0, 0.0])
     for part, variance in (
-        (kernel.GYRO_BIAS, c.gyro_bias_0),
-        (kernel.ACCEL_BIAS, c.accel_bias_0),
-        (kernel.MOUNT, c.mount_0),
-        (kernel.LEVER, c.lever_0),
+        (layout.GYRO_BIAS, c.gyro_bias_0),
+        (layout.ACCEL_BIAS, c.accel_bias_0),
+        (layout.MOUNT, c.mount_0),
+        (layout.LEVER, c.lever_0),
     ):
         P[part, part] = variance * np.eye(3)
     # Where the vehicle starts is exact, however far from the origin: the invariant error is p x that of the rotation.
     lift = skew(state.p)
-    P[kernel.POSITION, kernel.ROTATION] = lift @ P[kernel.ROTATION, kernel.ROTATION]
-    P[kernel.ROTATION, kernel.POSITION] = P[kernel.POSITION, kernel.ROTATION].T
-    P[kernel.POSITION, kernel.POSITION] = lift @ P[kernel.ROTATION, kernel.ROTATION] @ lift.T
+    P[layout.POSITION, layout.ROTATION] = lift @ P[layout.ROTATION, layout.ROTATION]
+    P[layout.ROTATION, layout.POSITION] = P[layout.POSITION, layout.ROTATION].T
+    P[layout.POSITION, layout.POSITION] = lift @ P[layout.ROTATION, layout.ROTATION] @ lift.T
     state.P[:] = P
     return state
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
+from numba import njit
 
 from nn_estimation.dead_reckoning.constants import Constants
 from nn_estimation.dead_reckoning.features import FeatureBank
@@ -36,7 +39,7 @@ class LearnedCovariance:
         self.rate = contract.rate
         self._longest = constants.longest_step
         self._constant = np.array([constants.lateral, constants.vertical])
-        self._low, self._high = np.array(contract.valid_range, dtype=np.float64).T
+        self._low, self._high = np.array(contract.valid_range, dtype=np.float64).T.copy()
         self._model = model
         self._bound = model.bind({"features": (1, len(contract.features))})
         self._features = np.empty(len(contract.features))
@@ -57,27 +60,24 @@ class LearnedCovariance:
 
     def _look(self) -> None:
         self.bank.read(self._features)
-        self.reason = self._trust(self._features, self.bank.clock[0])
-        if self.reason == BY_MODEL:
-            self._bound.inputs["features"][0] = self._features
-            try:
-                self._bound()
-                mean, variance = self._bound.outputs["mean"][0], self._bound.outputs["variance"][0]
-                if np.isfinite(mean).all() and np.isfinite(variance).all() and (variance > 0).all():
-                    self.mean[:], self.variance[:] = mean, variance
-                else:
-                    self.reason = FAILED
-            except ModelError:
-                self.reason = FAILED
+        if self.bank.clock[0] < self.bank.settles:
+            self.reason = STARTING
+        elif not _within(self._features, self._low, self._high, self._bound.inputs["features"]):
+            self.reason = OUT_OF_RANGE
+        else:
+            self.reason = BY_MODEL if self._ask() else FAILED
         if self.reason != BY_MODEL:
             self.mean[:], self.variance[:] = 0.0, self._constant
         self.counts[REASONS[self.reason]] += 1
 
-    def _trust(self, features: np.ndarray, age: float) -> int:
-        if age < self.bank.settles:
-            return STARTING
-        inside = (features >= self._low).all() and (features <= self._high).all()
-        return BY_MODEL if inside else OUT_OF_RANGE
+    def _ask(self) -> bool:
+        """Whether the network said something sound of the features it was given."""
+        try:
+            self._bound()
+        except ModelError:
+            return False
+        said = self._bound.outputs
+        return _believe(said["mean"], said["variance"], self.mean, self.variance)
 
     def batch(
         self, stamp: np.ndarray, gyro: np.ndarray, accel: np.ndarray
@@ -107,3 +107,24 @@ class LearnedCovariance:
                 end = rows[rows >= gap][0] if (rows >= gap).any() else len(stamp)
                 mean[gap:end], variance[gap:end] = 0.0, self._constant
         return mean, variance, {name: int((reason == n).sum()) for n, name in enumerate(REASONS)}
+
+
+@njit(cache=True)
+def _within(features, low, high, given):  # type: ignore[no-untyped-def]
+    """Whether all features (F,) lie in their range; the network is given them (1, F), whatever it takes."""
+    inside = True
+    for n in range(features.shape[0]):
+        inside &= low[n] <= features[n] <= high[n]
+        given[0, n] = features[n]
+    return inside
+
+
+@njit(cache=True)
+def _believe(said_mean, said_variance, mean, variance):  # type: ignore[no-untyped-def]
+    """Take over what the network said (1, 2), (1, 2), unless that is no mean or no variance; True where it was."""
+    for n in range(2):
+        if not (math.isfinite(said_mean[0, n]) and 0.0 < said_variance[0, n] < math.inf):
+            return False
+    for n in range(2):
+        mean[n], variance[n] = said_mean[0, n], said_variance[0, n]
+    return True

@@ -1,8 +1,45 @@
-"""Covariances as a nav_msgs/Odometry wants them, from that of the invariant error, compiled."""
+"""What is published of a state, in the order of a nav_msgs/Odometry, compiled."""
 
 from __future__ import annotations
 
+import numpy as np
 from numba import njit
+
+from nn_estimation.filters import quaternion, rotate_right
+
+# Of the values of an estimate: first those of the message, then those in the world.
+POSITION, QUATERNION, POSE_COVARIANCE = slice(0, 3), slice(3, 7), slice(7, 43)
+BODY_VELOCITY, TURN, TWIST_COVARIANCE = slice(43, 46), slice(46, 49), slice(49, 85)
+R_WORLD_IMU, VELOCITY, VELOCITY_COVARIANCE = slice(85, 94), slice(94, 97), slice(97, 106)
+MESSAGE, VALUES = 85, 106
+
+
+@njit(cache=True)
+def present(R, v, p, gyro_bias, P, gyro, dt, c, out):  # type: ignore[no-untyped-def]
+    """The state as it is published: with the rotation of now, where the gyro is late.
+
+    Args:
+        R, v, p, gyro_bias, P: of the state.
+        gyro: (3,) [rad/s] of the last sample.
+        dt: [s] from the sample before it; infinite where there is none.
+        c: Constants.
+        out: (VALUES,) receives them.
+    """
+    now = out[R_WORLD_IMU].reshape((3, 3))
+    now[:] = R
+    turn = out[TURN]
+    for i in range(3):
+        turn[i] = gyro[i] - gyro_bias[i]
+    if c.gyro_delay != 0.0:
+        rotate_right(now, turn * c.gyro_delay, np.empty((3, 3)), np.empty((3, 3)))
+    quaternion(now, out[QUATERNION])
+    out[POSITION] = p
+    out[VELOCITY] = v
+    body = out[BODY_VELOCITY]
+    for i in range(3):
+        body[i] = now[0, i] * v[0] + now[1, i] * v[1] + now[2, i] * v[2]
+    pose, twist = out[POSE_COVARIANCE].reshape((6, 6)), out[TWIST_COVARIANCE].reshape((6, 6))
+    covariances(now, v, p, P, c.gyro / dt, pose, twist, out[VELOCITY_COVARIANCE].reshape((3, 3)))
 
 
 @njit(cache=True)

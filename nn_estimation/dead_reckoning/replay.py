@@ -72,17 +72,5 @@ def write_replay(
 
 def encode_estimate(estimate: Estimate, frame: str = "odom", child_frame: str = "imu_link") -> bytes:
     """nav_msgs/Odometry; velocities in the child frame."""
-    velocity = estimate.R_world_imu.T @ estimate.velocity
-    return cdr.encode_odometry(
-        cdr.OdometryMessage(
-            round(estimate.stamp * 1e6) * 1000,
-            frame,
-            child_frame,
-            estimate.position,
-            estimate.quaternion,
-            estimate.covariance,
-            velocity,
-            estimate.angular_velocity,
-            estimate.twist_covariance,
-        )
-    )
+    stamp_ns = round(estimate.stamp * 1e6) * 1000
+    return cdr.encode_odometry_values(stamp_ns, frame, child_frame, estimate.odometry)

@@ -14,6 +14,7 @@ from nn_estimation.dead_reckoning import sources
 from nn_estimation.dead_reckoning.aiding import Aided
 from nn_estimation.dead_reckoning.checks import SignalChecks
 from nn_estimation.dead_reckoning.estimator import GIVE_UP, DeadReckoning, Estimate, earth_rate
+from nn_estimation.dead_reckoning.kernel import finite
 from nn_estimation.dead_reckoning.measurements import Aid, Speed
 from nn_estimation.dead_reckoning.model import Setup
 from nn_estimation.dead_reckoning.starting import Start, Starter
@@ -154,7 +155,7 @@ class DeadReckoningStream:
         if not self._stamped(message.stamp_ns):
             return None
         stamp, gyro, accel = message.stamp_ns * 1e-9, message.gyro, message.accel
-        if not (math.isfinite(gyro.sum()) and math.isfinite(accel.sum())):
+        if not finite(gyro, accel):
             self._refuse(INVALID_SAMPLE)
             return None
         dt = stamp - self._last

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from nn_estimation.dead_reckoning import vehicle
 from nn_estimation.dead_reckoning.calibration import CalibrationError
-from nn_estimation.dead_reckoning.constants import Constants
+from nn_estimation.dead_reckoning.constants import Constants, packed
 from nn_estimation.dead_reckoning.differentiable import TorchState, run
 from nn_estimation.dead_reckoning.drive import Drive
 from nn_estimation.dead_reckoning.estimator import earth_rate
@@ -221,7 +221,7 @@ def _advance(drive: Drive, rows: slice, state, constants: Constants, earth: np.n
     mean, variance = np.zeros((n, 2)), np.tile([constants.lateral, constants.vertical], (n, 1))
     out = np.empty((n, 3, 3)), *(np.empty((n, 3)) for _ in range(3)), np.empty((0, 21, 21)), np.empty(n)
     signals = drive.stamp[rows], drive.gyro[rows], drive.accel[rows]
-    vehicle.run(*(*signals, *state.arrays(), earth, mean, variance, constants, *out))
+    vehicle.run(*(*signals, *state.arrays(), earth, mean, variance, packed(constants)[0], *out))
     state.stamp = drive.stamp[rows.stop - 1]
 
 
