@@ -166,9 +166,9 @@ numbers = st.floats(width=32)
 stamps = st.integers(0, 300 * SECOND)
 junk = st.one_of(
     noise,
-    st.builds(
-        cdr.RangeMessage, stamps, st.sampled_from(["a0", "a1", "a0-a1", "x", ""]), numbers, numbers
-    ).map(cdr.encode_range),
+    st.tuples(stamps, st.sampled_from(["a0", "a1", "a0-a1", "x", ""]), numbers, numbers).map(
+        lambda values: cdr.encode_range(cdr.RangeMessage(*values))
+    ),
     st.builds(cdr.Vector3Message, stamps, st.sampled_from(["a0", "left-a1", "x"]), *[st.floats()] * 3).map(
         cdr.encode_vector3
     ),
