@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from numba import njit
-from scipy.spatial.transform import Rotation
 
+from nn_estimation.dead_reckoning import linearised
 from nn_estimation.dead_reckoning.constants import Constants
 from nn_estimation.dead_reckoning.estimator import State, skew
 from nn_estimation.dead_reckoning.filter import (
@@ -23,6 +23,7 @@ from nn_estimation.dead_reckoning.filter import (
     gather,
     retract,
 )
+from nn_estimation.dead_reckoning.linearised import between, compare, predict
 from nn_estimation.dead_reckoning.vehicle import vehicle_velocity
 
 GATES = {1: 16.0, 3: 24.0}  # innovation squared by its variance, by degrees of freedom: one sound one in 10^4
@@ -107,42 +108,33 @@ def rows(measured: Aid | Speed, state: State, gyro: np.ndarray, c: Constants) ->
     """
     if isinstance(measured, Speed):
         return [_speed(measured, state, gyro, c)]
+    turned, at, moves = np.empty((3, 3)), np.empty(3), np.empty(3)
     ahead = measured.stamp - state.stamp
-    omega = gyro - state.gyro_bias
-    R = state.R @ Rotation.from_rotvec(omega * (c.gyro_delay + ahead)).as_matrix()
-    # The source turns with the IMU, and so do its position and velocity with the error of the rotation.
-    at = state.p + ahead * state.v + R @ measured.arm
-    moves = state.v + R @ np.cross(omega, measured.arm)
+    moving = state.R, state.v, state.p, state.gyro_bias
+    predict(*moving, gyro, measured.arm, ahead, c.gyro_delay, turned, at, moves)
+    given: list[tuple[int, slice, Known | None]] = [
+        (linearised.POSITION, POSITION, measured.position),
+        (linearised.ROTATION, ROTATION, _rotation(measured, turned)),
+        (linearised.WORLD_VELOCITY, VELOCITY, measured.world_velocity),
+        (linearised.VELOCITY, VELOCITY, measured.velocity),
+    ]
     out = []
-    if measured.position is not None:
-        out.append(_whitened([(ROTATION, -skew(at)), (POSITION, np.eye(3))], measured.position, at, POSITION))
-    if measured.R_world_imu is not None and measured.rotation_covariance is not None:
-        off = Known(
-            Rotation.from_matrix(measured.R_world_imu @ R.T).as_rotvec(), measured.rotation_covariance
-        )
-        out.append(_whitened([(ROTATION, np.eye(3))], off, np.zeros(3), ROTATION))
-    if measured.world_velocity is not None:
-        H = [(ROTATION, -skew(moves)), (VELOCITY, np.eye(3))]
-        out.append(_whitened(H, measured.world_velocity, moves, VELOCITY))
-    if measured.velocity is not None:
-        out.append(_whitened([(VELOCITY, R.T)], measured.velocity, R.T @ moves, VELOCITY, R))
+    for kind, part, known in given:
+        if known is not None:
+            H, innovation, unexplained = np.empty((3, SIZE)), np.empty(3), np.empty(3)
+            said = known.value, known.covariance
+            compare(kind, turned, at, moves, *said, H, innovation, unexplained)
+            out.append(Rows(H, innovation, part, unexplained))
     return out
 
 
-def _whitened(
-    derivatives: list[tuple[slice, np.ndarray]],
-    measured: Known,
-    predicted: np.ndarray,
-    part: slice,
-    turn: np.ndarray | None = None,
-) -> Rows:
-    H = np.zeros((3, SIZE))
-    for columns, values in derivatives:
-        H[:, columns] = values
-    innovation = measured.value - predicted
-    root = np.linalg.cholesky(measured.covariance)
-    unexplained = innovation if turn is None else turn @ innovation
-    return Rows(np.linalg.solve(root, H), np.linalg.solve(root, innovation), part, unexplained)
+def _rotation(measured: Aid, predicted: np.ndarray) -> Known | None:
+    """By how much the measured one is turned from that."""
+    if measured.R_world_imu is None or measured.rotation_covariance is None:
+        return None
+    turn = np.empty(3)
+    between(measured.R_world_imu, predicted, turn)
+    return Known(turn, measured.rotation_covariance)
 
 
 def _speed(measured: Speed, state: State, gyro: np.ndarray, c: Constants) -> Rows:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from scipy.spatial.transform import Rotation
+from numba import njit
 
 from nn_estimation import cdr
 from nn_estimation.dead_reckoning.measurements import Aid, Known, Speed
@@ -97,13 +97,14 @@ def _posed(
     covariance: np.ndarray,
     velocity: Known | None,
 ) -> Aid:
-    if not (np.isfinite(quaternion).all() and abs(np.linalg.norm(quaternion) - 1.0) < 0.01):
+    R = np.empty((3, 3))
+    if not _matrix_of(quaternion, R):
         raise SourceError("invalid rotation")
     rotation = _known(np.zeros(3), covariance[3:, 3:], ROTATION_STD)
     return Aid(
         stamp_ns * 1e-9,
         _known(position, covariance[:3, :3], POSITION_STD),
-        None if rotation is None else Rotation.from_quat(quaternion).as_matrix(),
+        None if rotation is None else R,
         None if rotation is None else rotation.covariance,
         velocity,
         stated=bool(covariance.any()),
@@ -112,15 +113,56 @@ def _posed(
 
 def _known(value: np.ndarray, covariance: np.ndarray, std: float) -> Known | None:
     """None where it is flagged unknown; a covariance that is none is made one."""
-    if not (np.isfinite(value).all() and np.isfinite(covariance).all()):
+    sound = np.empty((3, 3))
+    found = _sound(value, np.ascontiguousarray(covariance), std, sound)
+    if found == _INVALID:
         raise SourceError("invalid number")
-    if covariance.diagonal().max() >= UNKNOWN or covariance[0, 0] < 0.0:
-        return None
-    if not covariance.any():
-        return Known(value, std * std * np.eye(3))
-    values, vectors = np.linalg.eigh(0.5 * (covariance + covariance.T))
-    return Known(value, (vectors * np.maximum(values, FLOOR)) @ vectors.T)
+    return None if found == _NOT_GIVEN else Known(value, sound)
 
 
 def _matrix(covariance: np.ndarray) -> np.ndarray:
     return np.asarray(covariance).reshape(6, 6)
+
+
+_GIVEN, _NOT_GIVEN, _INVALID = range(3)
+
+
+@njit(cache=True)
+def _sound(value, covariance, std, out):  # type: ignore[no-untyped-def]
+    """A covariance (3, 3) that can be trusted, into out (3, 3): of `std` where it is zeros, else at least `FLOOR`.
+
+    Returns:
+        _GIVEN, _NOT_GIVEN where it is flagged unknown, or _INVALID.
+    """
+    if not (np.isfinite(value).all() and np.isfinite(covariance).all()):
+        return _INVALID
+    if max(covariance[0, 0], covariance[1, 1], covariance[2, 2]) >= UNKNOWN or covariance[0, 0] < 0.0:
+        return _NOT_GIVEN
+    out[:] = 0.0
+    if not covariance.any():
+        for i in range(3):
+            out[i, i] = std * std
+        return _GIVEN
+    values, vectors = np.linalg.eigh(0.5 * (covariance + covariance.T))
+    for n in range(3):
+        least = max(values[n], FLOOR)
+        for i in range(3):
+            for j in range(3):
+                out[i, j] += vectors[i, n] * least * vectors[j, n]
+    return _GIVEN
+
+
+@njit(cache=True)
+def _matrix_of(quaternion, out):  # type: ignore[no-untyped-def]
+    """The rotation of x, y, z, w, normalised, into out (3, 3); False where it is none."""
+    size = math.sqrt(np.sum(quaternion * quaternion))
+    if not abs(size - 1.0) < 0.01:
+        return False
+    x, y, z, w = quaternion[0] / size, quaternion[1] / size, quaternion[2] / size, quaternion[3] / size
+    out[0, 0] = 1.0 - 2.0 * (y * y + z * z)
+    out[1, 1] = 1.0 - 2.0 * (x * x + z * z)
+    out[2, 2] = 1.0 - 2.0 * (x * x + y * y)
+    out[0, 1], out[1, 0] = 2.0 * (x * y - z * w), 2.0 * (x * y + z * w)
+    out[0, 2], out[2, 0] = 2.0 * (x * z + y * w), 2.0 * (x * z - y * w)
+    out[1, 2], out[2, 1] = 2.0 * (y * z - x * w), 2.0 * (y * z + x * w)
+    return True

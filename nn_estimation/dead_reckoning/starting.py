@@ -46,7 +46,7 @@ class Starter:
     def reset(self) -> None:
         """Forget all that was gathered; a start by parameters holds again."""
         self._given = self._parameters
-        self._up = [0.0, 0.0, 0.0]  # [m/s^2] mean acceleration; as numbers, which is faster at every sample
+        self._up = [0.0, 0.0, 0.0]  # along the mean acceleration; its length says nothing
         self._age = 0.0
         self._gyro = np.zeros(3)
         self._pending: Aid | None = None
@@ -56,8 +56,9 @@ class Starter:
 
     def update(self, stamp: float, gyro: np.ndarray, accel: np.ndarray, dt: float) -> bool:
         """Take in a sample; True where it gives the start."""
-        share = min(dt / LEVEL_WATCH, 1.0) if self._age else 1.0
-        self._up = [up + share * (now - up) for up, now in zip(self._up, accel.tolist(), strict=True)]
+        share = min(dt / LEVEL_WATCH, 1.0)
+        pairs = zip(self._up, accel.tolist(), strict=True)
+        self._up = [up + (share * (now - up) if self._age else now) for up, now in pairs]
         self._age += dt
         self._gyro = gyro
         if self.estimator.state is not None:

@@ -4,9 +4,12 @@ import math
 
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 
+from nn_estimation import cdr
 from nn_estimation.dead_reckoning.constants import Constants
 from nn_estimation.dead_reckoning.estimator import DeadReckoning, first_state, track
+from nn_estimation.dead_reckoning.replay import encode_estimate
 
 GRAVITY = 9.80655
 LATE = Constants(gyro_delay=0.06, quiet_gyro=1e-5, quiet_accel=1e-3)
@@ -155,3 +158,32 @@ def test_a_late_gyro_is_carried_forward() -> None:
         estimator.update(1.01, gyro[1], accel[1])
     ahead = now.estimate().R_world_imu.T @ late.estimate().R_world_imu
     assert math.atan2(ahead[1, 0], ahead[0, 0]) == pytest.approx(0.06 * 0.2, abs=1e-6)
+
+
+def test_an_estimate_says_the_same_in_all_its_parts() -> None:
+    stamp, gyro, accel = circle(50)
+    estimator = started(LATE)
+    for n in range(1, len(stamp)):
+        found = estimator.update(stamp[n], gyro[n], accel[n])
+    assert found is not None
+    R = found.R_world_imu
+    np.testing.assert_allclose(Rotation.from_quat(found.quaternion).as_matrix(), R, atol=1e-12)
+    message = cdr.decode_odometry(encode_estimate(found))
+    np.testing.assert_array_equal(message.position, found.position)
+    np.testing.assert_allclose(message.velocity, R.T @ found.velocity, atol=1e-12)
+    np.testing.assert_array_equal(message.angular_velocity, found.angular_velocity)
+    np.testing.assert_array_equal(message.covariance.reshape(6, 6), found.covariance)
+    np.testing.assert_array_equal(message.velocity_covariance.reshape(6, 6), found.twist_covariance)
+    again = estimator.estimate()
+    assert again is not None
+    np.testing.assert_array_equal(again.values, found.values)
+
+
+def test_a_copy_of_a_state_is_independent() -> None:
+    state = started(LATE).state
+    assert state is not None
+    other = state.copy()
+    for array in other.arrays():
+        array += 1.0
+    for mine, theirs in zip(state.arrays(), other.arrays(), strict=True):
+        assert (mine != theirs).all()

@@ -7,6 +7,7 @@ from scipy.spatial.transform import Rotation
 from nn_estimation.dead_reckoning.constants import Constants
 from nn_estimation.dead_reckoning.estimator import DeadReckoning, State
 from nn_estimation.dead_reckoning.filter import SIZE, retract
+from nn_estimation.dead_reckoning.linearised import between
 from nn_estimation.dead_reckoning.measurements import Aid, Known, Speed, place, rows, take
 
 ONE = np.eye(3)
@@ -66,6 +67,19 @@ def test_the_derivative_of_a_rotation_is_that_of_finite_differences() -> None:
         dx[n] = 1e-5
         (found,) = rows(aid, moved(at, dx), GYRO, c)
         np.testing.assert_allclose(found.innovation, -1e-5 * ONE[n], atol=1e-9)
+
+
+@pytest.mark.parametrize("angle", [0.0, 1e-10, 1e-3, 2.0, 3.1])
+def test_the_turn_between_two_rotations_is_that_of_scipy(angle: float) -> None:
+    axis = np.array([0.6, 0.0, -0.8])
+    R, found = Rotation.random(random_state=1).as_matrix(), np.empty(3)
+    between(Rotation.from_rotvec(angle * axis).as_matrix() @ R, R, found)
+    np.testing.assert_allclose(found, angle * axis, atol=1e-14)
+
+
+def test_a_covariance_that_is_none_is_refused() -> None:
+    with pytest.raises(ValueError, match="not positive definite"):
+        rows(Aid(5.0, position=Known(np.zeros(3), -ONE)), state(), GYRO, Constants())
 
 
 def test_an_exact_position_pulls_the_state_onto_it() -> None:
