@@ -91,8 +91,10 @@ def step(R, x, P, sums, memory, gyro, accel, dt, rest, c, work):  # type: ignore
         w[i] = gyro[i] - x[BIAS + i]
         for j in range(3):
             w[i] -= x[MATRIX + 3 * i + j] * gyro[j]
-        w[i] *= dt
+        w[i] *= 0.5 * dt
     so3_exp(w, E)
+    # The force counts in the middle of the turn: samples are means of their interval, and of those that are not the
+    # rotation is half of an interval early.
     for i in range(3):
         for j in range(3):
             T[i, j] = R[i, 0] * E[0, j] + R[i, 1] * E[1, j] + R[i, 2] * E[2, j]
@@ -104,13 +106,13 @@ def step(R, x, P, sums, memory, gyro, accel, dt, rest, c, work):  # type: ignore
             x[POSITION + i] += x[VELOCITY + i] * dt + 0.5 * force * dt * dt
             x[VELOCITY + i] += force * dt
         for j in range(3):
-            R[i, j] = T[i, j]
+            R[i, j] = T[i, 0] * E[0, j] + T[i, 1] * E[1, j] + T[i, 2] * E[2, j]
             moved = T[i, j] * dt
             sums[3 * i + j] += moved
             for k in range(3):
                 sums[9 + 9 * i + 3 * j + k] += moved * gyro[k]
     sums[TIME] += dt
-    sums[_TURNED] += math.sqrt(w[0] * w[0] + w[1] * w[1] + w[2] * w[2])
+    sums[_TURNED] += 2.0 * math.sqrt(w[0] * w[0] + w[1] * w[1] + w[2] * w[2])
     if sums[TIME] < c.period - 1e-9:
         return False
     _propagate(P, sums, c, phi, rows)
