@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import multiprocessing
 import os
 import shutil
 import signal
@@ -10,17 +11,18 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from nn_estimation.report import page
-from nn_estimation.ros.player import play
 
-READY = 60.0  # [s] at most until the nodes listen; the first start compiles the filters
-SETTLE = 0.5  # [s] until the last message is recorded
+READY = 120.0  # [s] at most until the nodes listen; the first start compiles the filters
+QUIET = 1.0  # [s] without a message after which a recording is over
+STOP = 30.0  # [s] at most until a process ends
+DEPTH = 10_000  # messages that wait for a node
 
 Say = Callable[[str], None]
-Processes = dict[str, subprocess.Popen[str]]
 
 
 class DemoError(RuntimeError):
@@ -32,6 +34,7 @@ class Outcome:
     """What came of a show."""
 
     page: Path  # of its report
+    table: str  # of the methods
     lines: tuple[str, ...]  # what it says in a few words
     met: bool  # whether the live nodes did what they should
 
@@ -48,11 +51,27 @@ class Show:
     played: Sequence[str]  # topics of the bag
     recorded: Sequence[str]  # topics of the nodes
     rate: float  # of the player, times real time
-    judge: Callable[[Path], Outcome]  # of the bag that was recorded
+    judge: Callable[[Path], Outcome]  # of the bag that was recorded; runs in a process of its own
+
+
+def node_arguments(played: Sequence[str], *parameters: str) -> list[str]:
+    """Arguments of a node of the demo.
+
+    Args:
+        played: topics that it may subscribe to.
+        parameters: `name:=value`.
+    """
+    # Sensor data is best effort; here all that is played is to be heard, on a busy machine too.
+    heard = [
+        f"qos_overrides./{topic}.subscription.{policy}"
+        for topic in played
+        for policy in ("reliability:=reliable", f"depth:={DEPTH}")
+    ]
+    return ["--ros-args", "--log-level", "warn", *(a for p in (*parameters, *heard) for a in ("-p", p))]
 
 
 def run(makers: Sequence[Callable[[Path, Say], Show]], directory: str | Path = "demo") -> int:
-    """Simulate, play to the live nodes, compare, write the reports.
+    """Simulate, play to the live nodes, compare, write the reports; all shows at the same time.
 
     Args:
         makers: of the shows; each gets its folder, and what to say things with.
@@ -69,87 +88,124 @@ def run(makers: Sequence[Callable[[Path, Say], Show]], directory: str | Path = "
     def say(text: str) -> None:
         print(f"[{time.monotonic() - begin:5.1f} s] {text}", flush=True)
 
-    os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
     shows = [maker(directory, say) for maker in makers]
-    running: list[Processes] = []
-    try:
-        # All at once: they spend seconds on imports, and the first time on compiling. A domain each keeps them apart.
-        for number, show in enumerate(shows):
-            os.environ["ROS_DOMAIN_ID"] = _domain(number)
-            say(f"starting {', '.join(show.nodes)} and a recorder")
-            live = directory / show.name / "live"
-            shutil.rmtree(live, ignore_errors=True)
-            commands = {**show.nodes, "recorder": ["nn_estimation.ros.recorder", str(live), *show.recorded]}
-            running.append({name: _start(*command) for name, command in commands.items()})
-        for number, show in enumerate(shows):
-            os.environ["ROS_DOMAIN_ID"] = _domain(number)
-            say(f"waiting for {', '.join(show.nodes)} to listen")
-            _wait_for_listeners(running[number], [*show.listens, *show.recorded])
-            say(f"playing {show.title} over DDS")
-            heard = [topic for topic in show.listens if topic in show.played]
-            play(show.bag, rate=show.rate, topics=show.played, clock=False, wait_for=heard, progress=_bar)
-            print(file=sys.stderr)
-            time.sleep(SETTLE)
-            _interrupt(running[number])
-    finally:
-        for processes in running:
-            _interrupt(processes)
-        for processes in running:
-            _stop(processes)
-    outcomes = []
-    for show in shows:
-        say(f"comparing the methods on {show.title}")
-        outcomes.append(show.judge(directory / show.name / "live"))
+    _perform(shows, directory, say)
+    say("comparing the methods")
+    outcomes = _judge(shows, directory)
     index = _index(shows, outcomes, directory / "report")
     print(f"\n{index}")
     say("done")
     return 0 if all(outcome.met for outcome in outcomes) else 1
 
 
-def _domain(number: int) -> str:
-    return str(1 + (2 * os.getpid() + number) % 100)
-
-
-def _start(module: str, *arguments: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", module, *arguments]
-    # A session of its own: Ctrl-C reaches the demo alone, which then stops its processes in order.
-    return subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
-    )
-
-
-def _wait_for_listeners(processes: Processes, topics: Sequence[str]) -> None:
-    waiting = _start("nn_estimation.ros.listeners", *topics, "--timeout", str(READY))
+def _perform(shows: Sequence[Show], directory: Path, say: Say) -> None:
+    """Play the bags to the live nodes, which a recorder hears, and stop all of them."""
+    stages: list[_Stage] = []
     try:
-        while waiting.poll() is None:
-            for name, process in processes.items():
-                if process.poll() is not None:
-                    assert process.stdout is not None
-                    raise DemoError(f"{name} ended with code {process.returncode}:\n{process.stdout.read()}")
-            time.sleep(0.05)
+        for number, show in enumerate(shows):
+            say(f"starting {', '.join(show.nodes)} and a recorder")
+            stages.append(_Stage(show, directory / show.name / "live", _domain(number)))
+        for stage in stages:
+            _wait("listeners", stages, stage)
+            stage.play()
+            say(f"playing {stage.show.title} over DDS")
+        for stage in stages:
+            _wait("player", stages, stage)
+        for stage in stages:
+            stage.lasting["recorder"].send_signal(signal.SIGINT)  # it goes on until all is quiet
+        for stage in stages:
+            stage.lasting["recorder"].wait(STOP)
     finally:
-        waiting.kill()
-    if waiting.returncode:
-        raise DemoError(f"the nodes did not subscribe to {', '.join(topics)} within {READY:.0f} s")
+        for stage in stages:
+            stage.interrupt()
+        for stage in stages:
+            stage.stop()
 
 
-def _bar(share: float) -> None:
-    if sys.stderr.isatty():
-        print(f"\r  {'█' * int(40 * share):40s} {share:4.0%}", end="", file=sys.stderr, flush=True)
+class _Stage:
+    """The processes of a show, on a domain of their own."""
+
+    def __init__(self, show: Show, live: Path, domain: str) -> None:
+        self.show, self._domain = show, domain
+        shutil.rmtree(live, ignore_errors=True)
+        self.passing: dict[str, subprocess.Popen[str]] = {}  # those that end by themselves
+        self.lasting = {name: self._start(*command) for name, command in show.nodes.items()}
+        given = [str(live), *show.recorded, "--quiet", str(QUIET)]
+        self.lasting["recorder"] = self._start("nn_estimation.ros.recorder", *given)
+        awaited = [*show.listens, *show.recorded, "--timeout", str(READY)]
+        self.passing["listeners"] = self._start("nn_estimation.ros.listeners", *awaited)
+
+    def _start(self, module: str, *arguments: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-m", module, *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env={"ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST", **os.environ, "ROS_DOMAIN_ID": self._domain},
+            start_new_session=True,  # Ctrl-C reaches the demo alone, which then stops its processes in order
+        )
+
+    def play(self) -> None:
+        show = self.show
+        arguments = [str(show.bag), "--no-clock", "--rate", str(show.rate), "--topics", *show.played]
+        heard = [topic for topic in show.listens if topic in show.played]
+        self.passing["player"] = self._start("nn_estimation.ros.player", *arguments, "--wait-for", *heard)
+
+    def check(self) -> None:
+        """Raise DemoError if a process is gone that should be there."""
+        for name, process in self.lasting.items():
+            if process.poll() is not None:
+                raise self.failed(name, process)
+
+    def failed(self, name: str, process: subprocess.Popen[str]) -> DemoError:
+        assert process.stdout is not None
+        output = process.stdout.read()
+        return DemoError(f"{self.show.name}: {name} ended with code {process.returncode}:\n{output}")
+
+    def interrupt(self) -> None:
+        for process in (*self.passing.values(), *self.lasting.values()):
+            if process.poll() is None:
+                process.send_signal(signal.SIGINT)
+
+    def stop(self) -> None:
+        for process in (*self.passing.values(), *self.lasting.values()):
+            try:
+                process.communicate(timeout=STOP)
+            except subprocess.TimeoutExpired:
+                process.kill()
 
 
-def _interrupt(processes: Processes) -> None:
-    for process in processes.values():
-        if process.poll() is None:
-            process.send_signal(signal.SIGINT)
+def _wait(name: str, stages: Sequence[_Stage], stage: _Stage) -> None:
+    """Wait for the end of a process, while nodes and recorders of all shows must not end."""
+    process, show = stage.passing[name], stage.show
+    while process.poll() is None:
+        for each in stages:
+            each.check()
+        time.sleep(0.05)
+    if process.returncode and name == "listeners":
+        topics = ", ".join([*show.listens, *show.recorded])
+        raise DemoError(f"{show.name}: nobody subscribed to one of {topics} within {READY:.0f} s")
+    if process.returncode:
+        raise stage.failed(name, process)
 
 
-def _stop(processes: Processes) -> None:
-    for process in processes.values():
-        try:
-            process.communicate(timeout=10.0)
-        except subprocess.TimeoutExpired:
-            process.kill()
+def _domain(number: int) -> str:
+    return str(1 + (3 * os.getpid() + number) % 100)
+
+
+def _judge(shows: Sequence[Show], directory: Path) -> list[Outcome]:
+    """Judge all shows at the same time; say what came of each, in order."""
+    outcomes = []
+    # A fork has the modules already, whose import takes seconds.
+    with ProcessPoolExecutor(len(shows), multiprocessing.get_context("fork")) as pool:
+        for outcome in pool.map(_outcome, shows, [directory / show.name / "live" for show in shows]):
+            print("\n".join(["", outcome.table, "", *outcome.lines, str(outcome.page)]), flush=True)
+            outcomes.append(outcome)
+    return outcomes
+
+
+def _outcome(show: Show, live: Path) -> Outcome:
+    return show.judge(live)
 
 
 def _index(shows: Sequence[Show], outcomes: Sequence[Outcome], directory: Path) -> Path:

@@ -17,14 +17,14 @@ from nn_estimation.attitude.replay import OUTPUT_TOPIC
 from nn_estimation.attitude.simulation import START, SimulationParams, simulate_handling
 from nn_estimation.attitude.trial import IMU_TOPIC, MAG_TOPIC, Trial, read_trial
 from nn_estimation.bags import BagReader
-from nn_estimation.demo import Outcome, Say, Show
+from nn_estimation.demo import Outcome, Say, Show, node_arguments
 from nn_estimation.metrics import attitude_errors, attitude_metrics
 from nn_estimation.recorded import TICK, columns
 from nn_estimation.report import COLOURS, Picture, Report, text_table, write
 from nn_estimation.shipped import default_model
 
 HANDLING = SimulationParams(seed=104, duration=40.0, pace=1.5, taps=0.3, magnets=1)
-RATE = 2.0  # times real time
+RATE = 3.0  # times real time
 MODEL = "attitude.onnx"
 PLAYED = [MAG_TOPIC, IMU_TOPIC]
 MIN_SHARE = 0.99  # of the attitudes that must come
@@ -54,10 +54,7 @@ def show(directory: Path, say: Say) -> Show:
         say("simulating a nine-axis IMU in a hand")
         simulate_handling(HANDLING, handling)
     model = default_model(MODEL)
-    # All that is played is to be heard, on a busy machine too.
-    reliable = [f"qos_overrides./{topic}.subscription.reliability:=reliable" for topic in PLAYED]
-    parameters = [f"model:={model}", "use_network:=true", *reliable]
-    arguments = ["--ros-args", "--log-level", "warn", *(a for p in parameters for a in ("-p", p))]
+    arguments = node_arguments(PLAYED, f"model:={model}", "use_network:=true")
     return Show(
         name="attitude",
         title=f"{HANDLING.duration:.0f} s of an IMU in a hand",
@@ -96,8 +93,7 @@ def _judge(path: Path, model: Path, recorded: Path) -> Outcome:
         ],
     )
     page = write(report, path.parent / "report")
-    print(f"\n{text_table(results)}\n\n{line}\n{sentence} · {page}")
-    return Outcome(page, (line, sentence), complete)
+    return Outcome(page, text_table(results), (line, sentence), complete)
 
 
 def _read(recorded: Path, trial: Trial) -> Live:

@@ -17,7 +17,7 @@ from nn_estimation.dead_reckoning.evaluation import evaluate
 from nn_estimation.dead_reckoning.figures import pictures
 from nn_estimation.dead_reckoning.simulated_car import START
 from nn_estimation.dead_reckoning.simulation import SimulationParams, simulate_drive, world
-from nn_estimation.demo import Outcome, Say, Show
+from nn_estimation.demo import Outcome, Say, Show, node_arguments
 from nn_estimation.recorded import TICK
 from nn_estimation.report import COLOURS, Picture, Report, text_table, write
 from nn_estimation.shipped import default_model
@@ -57,8 +57,7 @@ def show(directory: Path, say: Say) -> Show:
         say("simulating a car drive with a GNSS outage")
         simulate_drive(DRIVE, drive)
     model = default_model(MODEL)
-    parameters = [f"model:={model}", "aiding:=fix"]
-    arguments = ["--ros-args", "--log-level", "warn", *(a for p in parameters for a in ("-p", p))]
+    arguments = node_arguments(PLAYED, f"model:={model}", "aiding:=fix")
     return Show(
         name="dead_reckoning",
         title=f"{DRIVE.duration:.0f} s of driving with {DRIVE.outage[1] - DRIVE.outage[0]:.0f} s without GNSS",
@@ -94,8 +93,8 @@ def _judge(path: Path, model: Path, recorded: Path) -> Outcome:
         ],
     )
     page = write(report, path.parent / "report")
-    print(f"\n{text_table(evaluation.results)}\n\n{line}\n{sentence} · {page}")
-    return Outcome(page, (line, f"Without any GNSS, from the true start: {sentence}"), agrees)
+    lines = (line, f"without any GNSS, from the true start: {sentence}")
+    return Outcome(page, text_table(evaluation.results), lines, agrees)
 
 
 def _read(recorded: Path, path: Path, drive: Drive) -> Live:

@@ -15,6 +15,7 @@ from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
+from rclpy.task import Future
 from rclpy.topic_endpoint_info import TopicEndpointInfo
 
 from nn_estimation.bags import BagError, BagWriter
@@ -72,6 +73,7 @@ def record(
     topics: Sequence[str],
     *,
     seconds: float | None = None,
+    quiet: float = 0.0,
     custom_data: Mapping[str, str] | None = None,
 ) -> dict[str, int]:
     """Record topics until interrupted, or for a time.
@@ -80,6 +82,7 @@ def record(
         out: folder of the new bag.
         topics: names.
         seconds: how long [s]; None until SIGINT or SIGTERM.
+        quiet: go on then until nothing comes for so long [s]; 0 ends at once.
         custom_data: into the metadata of the bag.
 
     Returns:
@@ -100,6 +103,10 @@ def record(
             spinning.add_node(recorder)
             signals.started()
             spinning.spin_until_future_complete(signals.stop, 1e6 if seconds is None else seconds)
+            before = -1
+            while quiet and sum(counts.values()) > before:
+                before = sum(counts.values())
+                spinning.spin_until_future_complete(Future(), quiet)
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
     finally:
@@ -116,9 +123,10 @@ def main(args: Sequence[str] | None = None) -> int:
     parser.add_argument("out")
     parser.add_argument("topics", nargs="+")
     parser.add_argument("--seconds", type=float)
+    parser.add_argument("--quiet", type=float, default=0.0)
     given, _ = parser.parse_known_args(args)
     try:
-        counts = record(given.out, given.topics, seconds=given.seconds)
+        counts = record(given.out, given.topics, seconds=given.seconds, quiet=given.quiet)
     except (BagError, UnknownTypeError) as error:
         print(error, file=sys.stderr)
         return 2

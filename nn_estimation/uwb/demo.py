@@ -9,7 +9,7 @@ import numpy as np
 
 from nn_estimation import cdr
 from nn_estimation.bags import BagReader
-from nn_estimation.demo import Outcome, Say, Show
+from nn_estimation.demo import Outcome, Say, Show, node_arguments
 from nn_estimation.metrics import range_metrics
 from nn_estimation.report import Report, text_table, write
 from nn_estimation.shipped import default_model
@@ -41,20 +41,22 @@ def show(directory: Path, say: Say) -> Show:
         layout = Layout.from_yaml(bag.custom_data["layout"])
     anchors.write_text(layout.to_yaml())
     model = default_model(MODEL)
-    common = ["--ros-args", "--log-level", "warn", "-p", f"anchors:={anchors}"]
     ranges = [layout.tag_topic(tag.name, "range") for tag in layout.tags]
     powers = [layout.tag_topic(tag.name, "power") for tag in layout.tags]
     corrected = [layout.tag_topic(tag.name, "range_corrected") for tag in layout.tags]
+    played, given = [*ranges, *powers, "imu/data_raw"], f"anchors:={anchors}"
+    bias = node_arguments(played, given, f"model:={model}")
+    localization = node_arguments([*played, *corrected], given)
     return Show(
         name="uwb",
         title=f"{FLIGHT.duration:.0f} s of flight among UWB anchors",
         bag=flight,
         nodes={
-            "uwb_bias_node": ["nn_estimation.uwb.node", *common, "-p", f"model:={model}"],
-            "uwb_localization_node": ["nn_estimation.uwb.localization_node", *common],
+            "uwb_bias_node": ["nn_estimation.uwb.node", *bias],
+            "uwb_localization_node": ["nn_estimation.uwb.localization_node", *localization],
         },
         listens=[*ranges, *powers, corrected[0]],
-        played=[*ranges, *powers, "imu/data_raw"],
+        played=played,
         recorded=[*corrected, "odometry/uwb", "odometry/uwb_localization"],
         rate=1.0,
         judge=partial(_judge, flight, model, layout),
@@ -75,8 +77,7 @@ def _judge(flight: Path, model: Path, layout: Layout, live: Path) -> Outcome:
         ["Simulated data: the error model is physical, the numbers are not those of a real robot."],
     )
     page = write(report, flight.parent / "report")
-    print(f"\n{text_table(evaluation.results)}\n\n{live_line}\n{sentence} · {page}")
-    return Outcome(page, (sentence, live_line), agrees)
+    return Outcome(page, text_table(evaluation.results), (live_line, sentence), agrees)
 
 
 def _compare_live(live: Path, flight: Path) -> tuple[str, bool]:

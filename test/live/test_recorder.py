@@ -40,6 +40,21 @@ def test_drivers_of_either_reliability_are_recorded(
     assert len(stamps) > COUNT / 2  # the first ones go before DDS has matched both ends
 
 
+def test_a_recorder_that_waits_for_quiet_keeps_what_comes_after_the_interrupt(
+    start: Callable[..., Any], probe: Any, tmp_path: Path, until: Callable[..., Any]
+) -> None:
+    recorder = start("nn_estimation.ros.recorder", str(tmp_path / "bag"), "uwb/range", "--quiet", "2.0")
+    probe.publish(Range, "uwb/range", cdr.encode_range(cdr.RangeMessage(1, "a0", 1.0, 0.0)))
+    recorder.interrupt()
+    for number in range(2, 6):
+        time.sleep(0.5)
+        probe.publish(Range, "uwb/range", cdr.encode_range(cdr.RangeMessage(number, "a0", 1.0, 0.0)))
+    assert recorder.running
+    assert recorder.wait() == 0, recorder.output
+    with BagReader(tmp_path / "bag") as bag:
+        assert [cdr.decode_range(data).stamp_ns for _, _, data in bag.raw()] == [1, 2, 3, 4, 5]
+
+
 def test_the_bag_carries_the_anchors_it_is_recorded_with(
     start: Callable[..., Any], anchors: Path, tmp_path: Path
 ) -> None:
