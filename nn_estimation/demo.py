@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nn_estimation.report import page
+from nn_estimation.ros.domain import claim_domain
 
 READY = 120.0  # [s] at most until the nodes listen; the first start compiles the filters
 QUIET = 1.0  # [s] without a message after which a recording is over
@@ -102,9 +103,9 @@ def _perform(shows: Sequence[Show], directory: Path, say: Say) -> None:
     """Play the bags to the live nodes, which a recorder hears, and stop all of them."""
     stages: list[_Stage] = []
     try:
-        for number, show in enumerate(shows):
+        for show in shows:
             say(f"starting {', '.join(show.nodes)} and a recorder")
-            stages.append(_Stage(show, directory / show.name / "live", _domain(number)))
+            stages.append(_Stage(show, directory / show.name / "live"))
         for stage in stages:
             _wait("listeners", stages, stage)
             stage.play()
@@ -125,8 +126,8 @@ def _perform(shows: Sequence[Show], directory: Path, say: Say) -> None:
 class _Stage:
     """The processes of a show, on a domain of their own."""
 
-    def __init__(self, show: Show, live: Path, domain: str) -> None:
-        self.show, self._domain = show, domain
+    def __init__(self, show: Show, live: Path) -> None:
+        self.show, self._domain = show, claim_domain()
         shutil.rmtree(live, ignore_errors=True)
         self.passing: dict[str, subprocess.Popen[str]] = {}  # those that end by themselves
         self.lasting = {name: self._start(*command) for name, command in show.nodes.items()}
@@ -187,10 +188,6 @@ def _wait(name: str, stages: Sequence[_Stage], stage: _Stage) -> None:
         raise DemoError(f"{show.name}: nobody subscribed to one of {topics} within {READY:.0f} s")
     if process.returncode:
         raise stage.failed(name, process)
-
-
-def _domain(number: int) -> str:
-    return str(1 + (3 * os.getpid() + number) % 100)
 
 
 def _judge(shows: Sequence[Show], directory: Path) -> list[Outcome]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
@@ -61,18 +61,16 @@ class Player:
             time.sleep(0.02)
         return False
 
-    def play(self, rate: float = 1.0, progress: Callable[[float], None] | None = None) -> int:
+    def play(self, rate: float = 1.0) -> int:
         """Play once.
 
         Args:
             rate: times real time.
-            progress: is told the share played, ten times a second.
 
         Returns:
             Number of messages published.
         """
-        begin, wall, next_clock, told, count = 0, time.perf_counter(), 0, 0.0, 0
-        span = max(self._bag.end - self._bag.start, 1e-9)
+        begin, wall, next_clock, count = 0, time.perf_counter(), 0, 0
         for topic, stamp, data in self._bag.raw(self.topics):
             begin = begin or stamp
             due = wall + (stamp - begin) * 1e-9 / rate
@@ -84,11 +82,6 @@ class Player:
                 next_clock = stamp + CLOCK_PERIOD_NS
             self._outputs[topic].publish(data)
             count += 1
-            if progress is not None and due - told > 0.1:
-                told = due
-                progress(min(1.0, (stamp - begin) * 1e-9 / span))
-        if progress is not None:
-            progress(1.0)
         return count
 
 
@@ -101,7 +94,6 @@ def play(
     topics: Sequence[str] | None = None,
     remap: Mapping[str, str] | None = None,
     wait_for: Sequence[str] = (),
-    progress: Callable[[float], None] | None = None,
 ) -> int:
     """Play a bag in a node of its own; blocks until it is over or interrupted.
 
@@ -113,7 +105,6 @@ def play(
         topics: only these.
         remap: topic in the bag -> name it is played as.
         wait_for: topics that must have a subscriber first, for up to 60 s; shell patterns such as `*uwb/range`.
-        progress: is told the share played.
 
     Returns:
         Number of messages published.
@@ -132,7 +123,7 @@ def play(
                 player.wait_for_subscribers(awaited, READY)
                 time.sleep(SETTLE)
             while True:
-                count += player.play(rate, progress)
+                count += player.play(rate)
                 if not loop:
                     break
             time.sleep(0.2)  # lets DDS deliver the last messages before the writer goes

@@ -12,7 +12,9 @@ from typing import Any
 
 import pytest
 
-os.environ["ROS_DOMAIN_ID"] = str(1 + os.getpid() % 100)
+from nn_estimation.ros.domain import claim_domain
+
+os.environ["ROS_DOMAIN_ID"] = claim_domain()
 os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
 
 TIMEOUT = 90.0  # [s] generous: the first start of a node compiles its filter, on a machine that may be busy
