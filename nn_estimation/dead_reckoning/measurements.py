@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -97,8 +98,10 @@ def fuse(R, v, p, gyro_bias, accel_bias, C, lever, P, H, innovation, gate):  # t
     return total
 
 
-def rows(measured: Aid | Speed, state: State, gyro: np.ndarray, c: Constants) -> list[Rows]:
-    """The measurement linearised about the state of a sample at its stamp or just before.
+def rows(measured: Aid | Speed, state: State, gyro: np.ndarray, c: Constants) -> Iterator[Rows]:
+    """The measurement linearised about the state of a sample at its stamp or just before, kind by kind.
+
+    Each kind about the state as it is then: the one before may have moved it.
 
     Args:
         measured: what was measured.
@@ -107,29 +110,36 @@ def rows(measured: Aid | Speed, state: State, gyro: np.ndarray, c: Constants) ->
         c: of the filter.
     """
     if isinstance(measured, Speed):
-        return [_speed(measured, state, gyro, c)]
+        yield _speed(measured, state, gyro, c)
+        return
     turned, at, moves = np.empty((3, 3)), np.empty(3), np.empty(3)
-    ahead = measured.stamp - state.stamp
     moving = state.R, state.v, state.p, state.gyro_bias
-    predict(*moving, gyro, measured.arm, ahead, c.gyro_delay, turned, at, moves)
-    given: list[tuple[int, slice, Known | None]] = [
-        (linearised.POSITION, POSITION, measured.position),
-        (linearised.ROTATION, ROTATION, _rotation(measured, turned)),
-        (linearised.WORLD_VELOCITY, VELOCITY, measured.world_velocity),
-        (linearised.VELOCITY, VELOCITY, measured.velocity),
-    ]
-    out = []
-    for kind, part, known in given:
+    for kind, part in _KINDS:
+        predict(*moving, gyro, measured.arm, measured.stamp - state.stamp, c.gyro_delay, turned, at, moves)
+        known = _measured(kind, measured, turned)
         if known is not None:
             H, innovation, unexplained = np.empty((3, SIZE)), np.empty(3), np.empty(3)
             said = known.value, known.covariance
             compare(kind, turned, at, moves, *said, H, innovation, unexplained)
-            out.append(Rows(H, innovation, part, unexplained))
-    return out
+            yield Rows(H, innovation, part, unexplained)
 
 
-def _rotation(measured: Aid, predicted: np.ndarray) -> Known | None:
-    """By how much the measured one is turned from that."""
+_KINDS = (
+    (linearised.POSITION, POSITION),
+    (linearised.ROTATION, ROTATION),
+    (linearised.WORLD_VELOCITY, VELOCITY),
+    (linearised.VELOCITY, VELOCITY),
+)
+
+
+def _measured(kind: int, measured: Aid, predicted: np.ndarray) -> Known | None:
+    """Of a kind; a rotation by how it is turned from the predicted one."""
+    if kind == linearised.POSITION:
+        return measured.position
+    if kind == linearised.WORLD_VELOCITY:
+        return measured.world_velocity
+    if kind == linearised.VELOCITY:
+        return measured.velocity
     if measured.R_world_imu is None or measured.rotation_covariance is None:
         return None
     turn = np.empty(3)
@@ -161,18 +171,18 @@ def take(
     Returns:
         Ratio of the worst innovation to its gate, above 1 where it was too unlikely, and that innovation.
     """
-    groups = rows(measured, state, gyro, c)
     if trusted:
-        for each in groups:
+        for each in rows(measured, state, gyro, c):
             state.P[each.part, each.part] += np.outer(each.unexplained, each.unexplained)
     R, v, p, gyro_bias, accel_bias, C, lever, P, _ = state.arrays()
-    worst, of = 0.0, groups[0]
-    for each in groups:
+    worst, of = -1.0, None
+    for each in rows(measured, state, gyro, c):
         gate = GATES[len(each.innovation)]
         limit = math.inf if trusted else gate
         found = fuse(R, v, p, gyro_bias, accel_bias, C, lever, P, each.H, each.innovation, limit) / gate
-        if found > worst:
+        if of is None or found > worst:
             worst, of = found, each
+    assert of is not None  # a measurement says something
     return worst, of
 
 

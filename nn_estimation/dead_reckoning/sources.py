@@ -26,7 +26,7 @@ def of_odometry(message: cdr.OdometryMessage) -> Aid:
     """Pose and velocity of the IMU in a nav_msgs/Odometry.
 
     Raises:
-        SourceError: not finite, or no rotation.
+        SourceError: not finite, no rotation, or nothing given.
     """
     pose, twist = _matrix(message.covariance), _matrix(message.velocity_covariance)
     velocity = _known(message.velocity, twist[:3, :3], VELOCITY_STD)
@@ -37,7 +37,7 @@ def of_pose(message: cdr.PoseCovarianceMessage) -> Aid:
     """Pose of the IMU in a geometry_msgs/PoseWithCovarianceStamped.
 
     Raises:
-        SourceError: not finite, or no rotation.
+        SourceError: not finite, no rotation, or nothing given.
     """
     return _posed(message.stamp_ns, message.position, message.quaternion, _matrix(message.covariance), None)
 
@@ -101,9 +101,12 @@ def _posed(
     if not _matrix_of(quaternion, R):
         raise SourceError("invalid rotation")
     rotation = _known(np.zeros(3), covariance[3:, 3:], ROTATION_STD)
+    place = _known(position, covariance[:3, :3], POSITION_STD)
+    if place is None and rotation is None and velocity is None:
+        raise SourceError("unknown pose and velocity")
     return Aid(
         stamp_ns * 1e-9,
-        _known(position, covariance[:3, :3], POSITION_STD),
+        place,
         None if rotation is None else R,
         None if rotation is None else rotation.covariance,
         velocity,

@@ -79,7 +79,7 @@ def test_the_turn_between_two_rotations_is_that_of_scipy(angle: float) -> None:
 
 def test_a_covariance_that_is_none_is_refused() -> None:
     with pytest.raises(ValueError, match="not positive definite"):
-        rows(Aid(5.0, position=Known(np.zeros(3), -ONE)), state(), GYRO, Constants())
+        list(rows(Aid(5.0, position=Known(np.zeros(3), -ONE)), state(), GYRO, Constants()))
 
 
 def test_an_exact_position_pulls_the_state_onto_it() -> None:
@@ -103,6 +103,31 @@ def test_correlated_noise_is_decorrelated_right() -> None:
     expected = at.P - at.P @ H.T @ np.linalg.solve(S, H @ at.P)
     take(aid, at, GYRO, Constants())
     np.testing.assert_allclose(at.P, expected, atol=1e-9)
+
+
+def test_pose_and_velocity_of_one_message_equal_one_joint_update() -> None:
+    """What the position moved, the velocity must not move again; innovations so small that all is linear."""
+    rng, c = np.random.default_rng(5), Constants()
+    before = state(3)
+    before.P[:] = 1e-3 * before.P + 1e-4 * np.eye(SIZE)
+    off = 1e-4 * rng.normal(0, 1, (3, 3))
+    aid = Aid(
+        5.0,
+        Known(before.p + off[0], 1e-3 * ONE),
+        Rotation.from_rotvec(off[1]).as_matrix() @ before.R,
+        1e-3 * ONE,
+        Known(before.R.T @ before.v + off[2], 1e-3 * ONE),
+    )
+    groups = list(rows(aid, before, GYRO, c))
+    H = np.vstack([each.H for each in groups])
+    innovation = np.concatenate([each.innovation for each in groups])
+    gain = before.P @ H.T @ np.linalg.inv(H @ before.P @ H.T + np.eye(9))
+    joint, one_by_one = moved(before, gain @ innovation), before.copy()
+    take(aid, one_by_one, GYRO, c)
+    for name in ("v", "p", "gyro_bias", "accel_bias", "lever"):
+        expected = getattr(joint, name) - getattr(before, name)
+        found = getattr(one_by_one, name) - getattr(before, name)
+        np.testing.assert_allclose(found, expected, rtol=0.01, atol=1e-9, err_msg=name)
 
 
 def test_an_unlikely_measurement_says_how_unlikely_it_is() -> None:

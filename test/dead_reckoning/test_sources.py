@@ -53,6 +53,11 @@ def test_what_is_flagged_unknown_is_not_used(flag: float) -> None:
     assert found.position is None and found.R_world_imu is not None
 
 
+def test_a_message_that_gives_nothing_is_refused() -> None:
+    with pytest.raises(SourceError, match="unknown pose and velocity"):
+        of_pose(pose(UNKNOWN * np.eye(6)))
+
+
 @pytest.mark.parametrize("quaternion", [np.zeros(4), np.full(4, np.nan), 2.0 * R.as_quat()])
 def test_what_is_no_rotation_is_refused(quaternion: np.ndarray) -> None:
     with pytest.raises(SourceError, match="invalid rotation"):
