@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 import yaml
 from rosbags.interfaces import Connection, MessageDefinitionFormat
@@ -104,6 +104,20 @@ class BagReader:
     def _renamed(self, topic: str) -> str:
         return self._remap.get(_plain(topic), _plain(topic))
 
+    def require(self, *topics: str, way_out: str = "--remap") -> None:
+        """Refuse a bag without these topics.
+
+        Args:
+            topics: without leading slash.
+            way_out: options that give a topic its own name.
+
+        Raises:
+            BagError: some are missing.
+        """
+        if missing := sorted(set(topics) - set(self.topics)):
+            has = ", ".join(sorted(self.topics))
+            raise BagError(f"{self.path} has no {', '.join(missing)}; it has {has}: use {way_out}")
+
     def raw(self, topics: Collection[str] | None = None) -> Iterator[tuple[str, int, bytes]]:
         """(topic, log time [ns], CDR bytes) in log order; only of `topics` if given.
 
@@ -184,7 +198,6 @@ class BagWriter:
         if self.path.exists():
             raise BagError(f"{self.path} exists already: remove it or choose another name")
         self._connections: dict[str, Connection] = {}
-        self._types: dict[str, str] = {}
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._writer = Writer(self.path, version=9, storage_plugin=_STORAGE[storage])
@@ -243,7 +256,7 @@ class BagWriter:
         """Write the index and metadata.yaml."""
         self._writer.close()
 
-    def __enter__(self) -> BagWriter:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(

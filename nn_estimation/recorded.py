@@ -1,15 +1,31 @@
-"""What a bag recorded, as arrays: columns of messages, where the truth reaches, and what of it is scored."""
+"""What a bag recorded, as arrays: columns of messages, the truth and where it reaches, and what of it is scored."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import yaml
 
+from nn_estimation.bags import BagReader
+
+IMU_TOPIC, TRUTH_TOPIC = "imu/data_raw", "ground_truth/odometry"
 TICK = 1e-6  # [s] to which stamps are exact
 UNKNOWN = 1e5  # variance from which on a value counts as not given
+
+
+def decoded(bag: BagReader, decode: Mapping[str, Callable[[bytes], Any]]) -> list[list[Any]]:
+    """The messages of each topic, in the order of the bag; none of a topic that it lacks.
+
+    Args:
+        bag: to be read.
+        decode: topic -> message from CDR bytes.
+    """
+    found: dict[str, list[Any]] = {topic: [] for topic in decode}
+    for topic, _, data in bag.raw([topic for topic in decode if topic in bag.topics]):
+        found[topic].append(decode[topic](data))
+    return list(found.values())
 
 
 def columns(messages: Sequence[Any], *names: str) -> list[np.ndarray]:
@@ -29,6 +45,11 @@ def reached(stamp: np.ndarray, true_stamp: np.ndarray, longest: float) -> np.nda
     after = np.clip(np.searchsorted(true_stamp, stamp), 1, len(true_stamp) - 1)
     inside = (stamp >= true_stamp[0]) & (stamp <= true_stamp[-1])
     return inside & ((true_stamp[after] - true_stamp[after - 1] <= longest) | np.isin(stamp, true_stamp))
+
+
+def interpolated(stamp: np.ndarray, true_stamp: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """(N, K) at stamps (N,) between values (M, K) of stamps (M,)."""
+    return np.stack([np.interp(stamp, true_stamp, column) for column in values.T], axis=1)
 
 
 def scored(stamp: np.ndarray, custom_data: Mapping[str, str]) -> np.ndarray:

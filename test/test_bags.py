@@ -297,3 +297,12 @@ def test_a_bag_larger_than_the_memory_given_is_written_and_read(
     size, growth = map(int, done.stdout.split())
     assert size >= (300_000_000 if end == "whole" else 200_000_000)
     assert growth < 100_000  # [KiB], a third of the bag
+
+
+def test_a_bag_that_lacks_a_topic_says_what_it_has_and_how_to_name_it(tmp_path: Path) -> None:
+    with BagWriter(tmp_path / "bag") as writer:
+        writer.write("imu", cdr.IMU, 1, b"")
+    with BagReader(tmp_path / "bag") as reader:
+        reader.require("imu")
+        with pytest.raises(BagError, match="bag has no a, b; it has imu: use --remap or --truth"):
+            reader.require("imu", "b", "a", way_out="--remap or --truth")

@@ -1,5 +1,7 @@
 """Claims about what a bag recorded, as arrays."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import yaml
@@ -7,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nn_estimation import cdr
-from nn_estimation.recorded import columns, reached, scored
+from nn_estimation.bags import BagReader, BagWriter
+from nn_estimation.recorded import columns, decoded, interpolated, reached, scored
 
 
 def field(stamp_ns: int, x: float) -> cdr.MagneticFieldMessage:
@@ -49,3 +52,18 @@ def test_scored_are_the_intervals_with_both_their_ends(
 ) -> None:
     custom = {} if intervals is None else {"scored": yaml.safe_dump({"intervals": intervals})}
     assert scored(np.arange(1.0, 6.0), custom).tolist() == inside
+
+
+def test_messages_are_decoded_by_topic_and_those_of_a_missing_topic_are_none(tmp_path: Path) -> None:
+    with BagWriter(tmp_path / "bag") as writer:
+        for n in (3, 1, 2):
+            writer.write("imu/mag", cdr.MAG, 10 + n, cdr.encode_mag(field(n, float(n))))
+            writer.write("other", cdr.MAG, 10 + n, b"nobody asks")
+    with BagReader(tmp_path / "bag") as bag:
+        none, mags = decoded(bag, {"imu/data_raw": cdr.decode_imu, "imu/mag": cdr.decode_mag})
+    assert none == [] and [message.stamp_ns for message in mags] == [1, 2, 3]
+
+
+def test_between_two_values_is_their_mean() -> None:
+    values = np.array([[0.0, 4.0], [2.0, 8.0]])
+    np.testing.assert_allclose(interpolated(np.array([1.5]), np.array([1.0, 2.0]), values), [[1.0, 6.0]])

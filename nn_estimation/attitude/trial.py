@@ -13,9 +13,9 @@ from scipy.spatial.transform import Rotation, Slerp
 from nn_estimation import cdr
 from nn_estimation.bags import BagReader
 from nn_estimation.messages import OdometryMessage
-from nn_estimation.recorded import UNKNOWN, columns, reached, scored
+from nn_estimation.recorded import IMU_TOPIC, TRUTH_TOPIC, UNKNOWN, columns, decoded, reached, scored
 
-IMU_TOPIC, MAG_TOPIC, TRUTH_TOPIC = "imu/data_raw", "imu/mag", "ground_truth/odometry"
+MAG_TOPIC = "imu/mag"
 MAX_TRUTH_GAP = 0.02  # [s] over which the truth is interpolated
 
 
@@ -50,25 +50,15 @@ def read_trial(path: str | Path, remap: Mapping[str, str] | None = None, truth: 
         truth: topic of the true Odometry of the IMU.
 
     Raises:
-        BagError, CdrError: cannot be read.
-        TrialError: no IMU or no true orientation in it.
+        BagError, CdrError: cannot be read, or no IMU or no truth in it.
+        TrialError: too few samples, or none with a true orientation.
     """
     truth = truth or TRUTH_TOPIC
-    imu, mags, odometry = [], [], []
     with BagReader(path, remap) as bag:
-        if missing := {IMU_TOPIC, truth} - set(bag.topics):
-            has = ", ".join(sorted(bag.topics))
-            raise TrialError(
-                f"{path} has no {', '.join(sorted(missing))}; it has {has}: use --remap or --truth"
-            )
-        topics = [topic for topic in (IMU_TOPIC, MAG_TOPIC, truth) if topic in bag.topics]
-        for topic, _, data in bag.raw(topics):
-            if topic == truth:
-                odometry.append(cdr.decode_odometry(data))
-            elif topic == MAG_TOPIC:
-                mags.append(cdr.decode_mag(data))
-            else:
-                imu.append(cdr.decode_imu(data))
+        bag.require(IMU_TOPIC, truth, way_out="--remap or --truth")
+        imu, mags, odometry = decoded(
+            bag, {IMU_TOPIC: cdr.decode_imu, MAG_TOPIC: cdr.decode_mag, truth: cdr.decode_odometry}
+        )
         custom = bag.custom_data
     stamp, gyro, accel = columns(imu, "gyro", "accel")
     mag_stamp, mag = columns(mags, "field")

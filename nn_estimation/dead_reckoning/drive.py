@@ -14,9 +14,18 @@ from nn_estimation import cdr
 from nn_estimation.bags import BagReader
 from nn_estimation.dead_reckoning.constants import Constants
 from nn_estimation.dead_reckoning.estimator import State, first_state
-from nn_estimation.recorded import UNKNOWN, columns, reached, scored
+from nn_estimation.recorded import (
+    IMU_TOPIC,
+    TRUTH_TOPIC,
+    UNKNOWN,
+    columns,
+    decoded,
+    interpolated,
+    reached,
+    scored,
+)
 
-IMU_TOPIC, TRUTH_TOPIC, WHEEL_TOPIC = "imu/data_raw", "ground_truth/odometry", "wheel/twist"
+WHEEL_TOPIC = "wheel/twist"
 MAX_TRUTH_GAP = 0.3  # [s] over which the truth is interpolated
 
 
@@ -71,25 +80,20 @@ def read_drive(path: str | Path, remap: Mapping[str, str] | None = None, truth: 
         truth: topic of the true Odometry of the IMU.
 
     Raises:
-        BagError: cannot be read.
-        DriveError: no IMU or no truth in it.
+        BagError, CdrError: cannot be read, or no IMU or no truth in it.
+        DriveError: too few of either.
     """
     truth = truth or TRUTH_TOPIC
-    imu, odometry, wheels = [], [], []
     with BagReader(path, remap) as bag:
-        if missing := {IMU_TOPIC, truth} - set(bag.topics):
-            has = ", ".join(sorted(bag.topics))
-            raise DriveError(
-                f"{path} has no {', '.join(sorted(missing))}; it has {has}: use --remap or --truth"
-            )
-        topics = [topic for topic in (IMU_TOPIC, truth, WHEEL_TOPIC) if topic in bag.topics]
-        for topic, _, data in bag.raw(topics):
-            if topic == truth:
-                odometry.append(cdr.decode_odometry(data))
-            elif topic == WHEEL_TOPIC:
-                wheels.append(cdr.decode_twist_covariance(data))
-            else:
-                imu.append(cdr.decode_imu(data))
+        bag.require(IMU_TOPIC, truth, way_out="--remap or --truth")
+        imu, odometry, wheels = decoded(
+            bag,
+            {
+                IMU_TOPIC: cdr.decode_imu,
+                truth: cdr.decode_odometry,
+                WHEEL_TOPIC: cdr.decode_twist_covariance,
+            },
+        )
         custom = bag.custom_data
     stamp, gyro, accel = columns(imu, "gyro", "accel")
     true_stamp, position, quaternion, velocity, known = columns(
@@ -104,7 +108,7 @@ def read_drive(path: str | Path, remap: Mapping[str, str] | None = None, truth: 
     if known[:, 0].max() > UNKNOWN:
         world = np.gradient(position, true_stamp, axis=0)
     latitude = float(np.radians(float(custom["latitude_deg"]))) if "latitude_deg" in custom else None
-    position, world = (_interpolated(stamp, true_stamp, values) for values in (position, world))
+    position, world = (interpolated(stamp, true_stamp, values) for values in (position, world))
     wheel_stamp, wheel_velocity = columns(wheels, "velocity")
     return Drive(
         Path(path).name,
@@ -118,7 +122,3 @@ def read_drive(path: str | Path, remap: Mapping[str, str] | None = None, truth: 
         latitude,
         np.column_stack([wheel_stamp, wheel_velocity[:, 0]]) if wheels else np.empty((0, 2)),
     )
-
-
-def _interpolated(at: np.ndarray, stamp: np.ndarray, values: np.ndarray) -> np.ndarray:
-    return np.stack([np.interp(at, stamp, column) for column in values.T], axis=1)

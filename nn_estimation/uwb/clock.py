@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from nn_estimation.recorded import interpolated
 from nn_estimation.uwb.geometry import NO_ANCHOR, link_geometry
 from nn_estimation.uwb.layout import Layout
 
@@ -86,7 +87,7 @@ def _distances(
 ) -> np.ndarray:
     """(N, T, A) [m] at the truth's times `at` (N,); NaN outside of it."""
     _, tags, anchors = shape
-    p = np.stack([np.interp(at, truth_stamps, position[:, i]) for i in range(3)], axis=1)
+    p = interpolated(at, truth_stamps, position)
     heading = np.interp(at, truth_stamps, yaw)
     R = np.zeros((len(at), 3, 3))
     R[:, 0, 0] = R[:, 1, 1] = np.cos(heading)

@@ -14,6 +14,7 @@ from nn_estimation import cdr
 from nn_estimation.bags import BagReader
 from nn_estimation.inference import Model
 from nn_estimation.metrics import pose_metrics, range_metrics
+from nn_estimation.recorded import TRUTH_TOPIC, interpolated, reached
 from nn_estimation.traces import ErrorTrace, PoseTrace
 from nn_estimation.uwb.bias import METHODS, BiasModel, link_name
 from nn_estimation.uwb.epochs import Epoch
@@ -23,7 +24,7 @@ from nn_estimation.uwb.layout import Layout
 from nn_estimation.uwb.learned_bias import load_bias_models
 from nn_estimation.uwb.localization import PoseEstimate
 from nn_estimation.uwb.replay import layout_of, replay
-from nn_estimation.uwb.samples import MAX_TRUTH_GAP, TRUTH_TOPIC, Samples, is_pose, read_recording
+from nn_estimation.uwb.samples import MAX_TRUTH_GAP, Samples, is_pose, read_recording
 from nn_estimation.uwb.stream import UwbStream
 
 TASK = "uwb"
@@ -244,8 +245,7 @@ def _pose_trace(
     begin = next(pose.stamp for pose in poses if pose is not None) + SETTLED
     kept = [p for p in poses if p is not None and begin <= p.stamp and stamps[0] <= p.stamp <= stamps[-1]]
     at = np.array([pose.stamp for pose in kept])
-    after = np.clip(np.searchsorted(stamps, at), 1, len(stamps) - 1)
-    covered = stamps[after] - stamps[after - 1] <= MAX_TRUTH_GAP
+    covered = reached(at, stamps, MAX_TRUTH_GAP)
     kept = [pose for pose, use in zip(kept, covered, strict=True) if use]
     at = at[covered]
     if len(at) < 2:
@@ -254,7 +254,7 @@ def _pose_trace(
     return PoseTrace(
         stamp=at,
         position=np.array([pose.position for pose in kept]),
-        truth=np.stack([np.interp(at, stamps, position[:, i]) for i in range(3)], axis=1),
+        truth=interpolated(at, stamps, position),
         covariance=np.array([pose.covariance[:3, :3] for pose in kept]),
         yaw=np.array([np.arctan2(pose.R_world_body[1, 0], pose.R_world_body[0, 0]) for pose in kept]),
         yaw_truth=np.arctan2(true_rotation[:, 1, 0], true_rotation[:, 0, 0]),

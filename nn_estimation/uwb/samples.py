@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import yaml
@@ -13,12 +12,12 @@ from scipy.spatial.transform import Rotation, Slerp
 
 from nn_estimation import cdr
 from nn_estimation.bags import BagReader
+from nn_estimation.recorded import TRUTH_TOPIC, interpolated, reached, scored
 from nn_estimation.uwb.features import POWER_FIELDS, power_sources
 from nn_estimation.uwb.geometry import NO_ANCHOR, link_geometry, true_difference
 from nn_estimation.uwb.layout import Layout
 from nn_estimation.uwb.replay import layout_of
 
-TRUTH_TOPIC = "ground_truth/odometry"
 MAX_TRUTH_GAP = 0.5  # [s] between two poses of the truth that is still interpolated
 
 
@@ -107,16 +106,17 @@ def read_recording(
     """The scored ranges of one bag; see `read_samples`."""
     with BagReader(bag, remap) as reader:
         layout = layout_of(reader, anchors)
-        scored = yaml.safe_load(reader.custom_data.get("scored", "{}")) or {}
-        licence = reader.custom_data.get("licence", "not stated")
+        custom = reader.custom_data
         table, power, poses, strangers = _collect(reader, layout, truth or TRUTH_TOPIC)
     if len(poses) < 2:
         raise SampleError(f"{bag} has no truth on {truth or TRUTH_TOPIC}: name its topic with --truth")
     if not table:
         only = f", only of anchors that the layout lacks: {', '.join(sorted(strangers))}" if strangers else ""
         raise SampleError(f"{bag} has no ranges of the tags {', '.join(t.name for t in layout.tags)}{only}")
-    samples = _label(layout, table, power, np.array(poses), Path(bag).name, licence)
-    samples = samples[_scored(samples, scored)]
+    samples = _label(
+        layout, table, power, np.array(poses), Path(bag).name, custom.get("licence", "not stated")
+    )
+    samples = samples[_scored(samples, custom)]
     if not len(samples):
         raise SampleError(f"no range of {bag} has a truth within {MAX_TRUTH_GAP} s, or none is scored")
     return samples
@@ -213,21 +213,11 @@ def _interpolate(poses: np.ndarray, stamps: np.ndarray) -> tuple[np.ndarray, np.
     poses = poses[np.argsort(poses[:, 0], kind="stable")]
     poses = poses[np.diff(poses[:, 0], prepend=-np.inf) > 0]
     times = poses[:, 0]
-    after = np.clip(np.searchsorted(times, stamps), 1, len(times) - 1)
-    inside = (stamps >= times[0]) & (stamps <= times[-1])
-    covered = inside & (times[after] - times[after - 1] <= MAX_TRUTH_GAP)
     at = np.clip(stamps, times[0], times[-1])
-    position = np.stack([np.interp(at, times, poses[:, 1 + i]) for i in range(3)], axis=1)
-    return position, Slerp(times, Rotation.from_quat(poses[:, 4:8]))(at).as_matrix(), covered
+    rotation = Slerp(times, Rotation.from_quat(poses[:, 4:8]))(at).as_matrix()
+    return interpolated(at, times, poses[:, 1:4]), rotation, reached(stamps, times, MAX_TRUTH_GAP)
 
 
-def _scored(samples: Samples, scored: Mapping[str, Any]) -> np.ndarray:
-    keep = np.isfinite(samples.error)
-    if "max_abs_error_m" in scored:
-        keep &= np.abs(samples.error) < float(scored["max_abs_error_m"])
-    if "intervals" in scored:
-        inside = np.zeros(len(samples), dtype=bool)
-        for start, end in scored["intervals"]:
-            inside |= (samples.stamp >= start) & (samples.stamp <= end)
-        keep &= inside
-    return keep
+def _scored(samples: Samples, custom_data: Mapping[str, str]) -> np.ndarray:
+    limit = (yaml.safe_load(custom_data.get("scored", "{}")) or {}).get("max_abs_error_m", np.inf)
+    return (np.abs(samples.error) < float(limit)) & scored(samples.stamp, custom_data)

@@ -21,7 +21,8 @@ from nn_estimation.attitude.evaluation import (
 )
 from nn_estimation.attitude.model import METHODS, load_setups
 from nn_estimation.attitude.peers import carried_forward, installed, vqf
-from nn_estimation.attitude.trial import Trial, TrialError, read_trial
+from nn_estimation.attitude.trial import Trial, read_trial
+from nn_estimation.bags import BagError
 from nn_estimation.datasets.recording import Recording
 from nn_estimation.datasets.registry import import_set
 from nn_estimation.inference import Model
@@ -255,7 +256,7 @@ def test_a_bag_without_truth_is_refused(model: Path, tmp_path: Path) -> None:
     made = trial("blind", seconds=3.0)
     blind = Recording("blind", "", "")
     blind.add_imu("imu/data_raw", made.stamp, made.gyro, made.accel)
-    with pytest.raises(TrialError, match="has no ground_truth/odometry"):
+    with pytest.raises(BagError, match="has no ground_truth/odometry"):
         evaluate([blind.write(tmp_path)], model)
 
 

@@ -7,6 +7,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from nn_estimation.attitude.trial import TrialError, read_trial
+from nn_estimation.bags import BagError
 from nn_estimation.datasets.recording import Recording
 
 
@@ -75,7 +76,7 @@ def test_the_metadata_says_how_the_heading_counts_and_what_is_scored(tmp_path: P
 def test_a_bag_without_truth_is_refused_with_what_it_has(tmp_path: Path) -> None:
     made = Recording("lonely", "", "")
     made.add_imu("imu/data_raw", np.array([1.0, 1.01]), np.zeros((2, 3)), np.ones((2, 3)))
-    with pytest.raises(TrialError, match="has no ground_truth/odometry; it has imu/data_raw: use --remap"):
+    with pytest.raises(BagError, match="has no ground_truth/odometry; it has imu/data_raw: use --remap or"):
         read_trial(made.write(tmp_path))
 
 

@@ -5,10 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from nn_estimation.bags import BagError
 from nn_estimation.datasets.recording import DatasetError, Recording
 from nn_estimation.datasets.registry import import_set
 from nn_estimation.dead_reckoning.constants import Constants
-from nn_estimation.dead_reckoning.drive import DriveError, read_drive
+from nn_estimation.dead_reckoning.drive import read_drive
 from nn_estimation.dead_reckoning.estimator import track
 from nn_estimation.metrics import segment_errors
 
@@ -67,7 +68,7 @@ def test_a_file_that_is_no_drive_is_refused(tmp_path: Path) -> None:
 def test_a_bag_without_truth_is_refused_with_what_it_has(tmp_path: Path) -> None:
     recording = Recording("lonely", "", "")
     recording.add_imu("imu/data_raw", np.array([1.0, 1.01]), np.zeros((2, 3)), np.ones((2, 3)))
-    with pytest.raises(DriveError, match="has no ground_truth/odometry; it has imu/data_raw"):
+    with pytest.raises(BagError, match="has no ground_truth/odometry; it has imu/data_raw"):
         read_drive(recording.write(tmp_path))
 
 

@@ -10,6 +10,7 @@ import pytest
 from drive_scene import KNOWN, drive, write_bag, write_model
 from scipy.spatial.transform import Rotation
 
+from nn_estimation.bags import BagError
 from nn_estimation.datasets.recording import Recording
 from nn_estimation.dead_reckoning.constants import Constants
 from nn_estimation.dead_reckoning.drive import Drive, DriveError
@@ -262,7 +263,7 @@ def test_a_bag_of_a_few_seconds_or_without_truth_is_refused(model: Path, tmp_pat
     blind = Recording("blind", "", "")
     found = drive(9, seconds=10.0)
     blind.add_imu("imu/data_raw", found.stamp, found.gyro, found.accel)
-    with pytest.raises(DriveError, match="has no ground_truth/odometry"):
+    with pytest.raises(BagError, match="has no ground_truth/odometry"):
         evaluate([blind.write(tmp_path)], model)
 
 
