@@ -11,8 +11,9 @@ from nn_estimation import cdr
 from nn_estimation.attitude.estimator import Attitude
 from nn_estimation.attitude.frames import roll_pitch_yaw
 from nn_estimation.attitude.stream import IMU_TOPIC, AttitudeStream
-from nn_estimation.bags import BagError, BagReader, BagWriter
+from nn_estimation.bags import BagReader
 from nn_estimation.messages import ImuMessage, Vector3Message
+from nn_estimation.replayed import ReplayedBag
 
 OUTPUT_TOPIC, BIAS_TOPIC, RPY_TOPIC = "imu/data", "imu/bias", "imu/rpy"
 
@@ -47,23 +48,15 @@ def write_replay(
     Raises:
         BagError: `out` exists, `bag` has no IMU, or holds the attitude already.
     """
-    has = ", ".join(sorted(bag.topics))
-    if IMU_TOPIC not in bag.topics:
-        raise BagError(f"{bag.path} has no {IMU_TOPIC}: give its own name with --remap; it has {has}")
+    bag.require(IMU_TOPIC)
     added = {OUTPUT_TOPIC: cdr.IMU, BIAS_TOPIC: cdr.VECTOR3, **({RPY_TOPIC: cdr.VECTOR3} if rpy else {})}
-    for topic in added:
-        if topic in bag.topics:
-            raise BagError(f"{bag.path} holds {topic} already: replay the bag it was made from")
-    written = dict.fromkeys(added, 0)
-    with BagWriter(out, custom_data=bag.custom_data) as writer:
+    with ReplayedBag(bag, out, added) as new:
         for topic, stamp, data, attitude in replay(bag, stream):
-            writer.write(topic, bag.topics[topic], stamp, data)
-            if attitude is None or stream.sample is None:
-                continue
-            for output, made in outputs(attitude, stream.sample, frame, rpy).items():
-                writer.write(output, added[output], stamp, made)
-                written[output] += 1
-    return written
+            new.keep(topic, stamp, data)
+            if attitude is not None and stream.sample is not None:
+                for output, made in outputs(attitude, stream.sample, frame, rpy).items():
+                    new.add(output, stamp, made)
+    return new.added
 
 
 def outputs(attitude: Attitude, sample: ImuMessage, frame: str = "", rpy: bool = False) -> dict[str, bytes]:

@@ -6,46 +6,25 @@ import math
 import sys
 import time
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
-from geometry_msgs.msg import PoseWithCovarianceStamped, TwistWithCovarianceStamped
 from nav_msgs.msg import Odometry
-from sensor_msgs.msg import Imu, NavSatFix
 
-from nn_estimation import cdr
 from nn_estimation.dead_reckoning.health import health
-from nn_estimation.dead_reckoning.model import Setup, constant_setup, load_setups
+from nn_estimation.dead_reckoning.model import constant_setup, load_setups
 from nn_estimation.dead_reckoning.replay import OUTPUT_TOPIC, encode_estimate
 from nn_estimation.dead_reckoning.starting import Start
 from nn_estimation.dead_reckoning.stream import AIDING, DeadReckoningStream, StreamParams
 from nn_estimation.dead_reckoning.warm_up import warm_up
-from nn_estimation.inference import Model
-from nn_estimation.ros.diagnostics import ERROR, OK, WARN, Latency, Status
-from nn_estimation.ros.node import ManagedNode, run
-from nn_estimation.ros.parameters import Parameter, ParameterError
+from nn_estimation.ros.node import run
+from nn_estimation.ros.parameters import Parameter
+from nn_estimation.ros.stream_node import NOTHING, Due, StreamNode, latency_budget, model_parameters
 from nn_estimation.ros.transforms import transform_broadcaster
 
-TYPES = {
-    cdr.IMU: Imu,
-    cdr.ODOMETRY: Odometry,
-    cdr.FIX: NavSatFix,
-    cdr.POSE_COVARIANCE: PoseWithCovarianceStamped,
-    cdr.TWIST_COVARIANCE: TwistWithCovarianceStamped,
-}
+UNIT = "sample"
 
 PARAMETERS = (
-    Parameter("model", "", "Path of the ONNX file; empty only with use_network false, for the constants."),
-    Parameter("model_sha256", "", "Refuse any other model file; hexadecimal, empty for no check."),
-    Parameter(
-        "provider",
-        "auto",
-        "What runs the network; auto times what loads on this machine and keeps the fastest.",
-        choices=("auto", "cpu", "cuda", "tensorrt"),
-    ),
-    Parameter(
-        "use_network", True, "Let the network say the covariance; off: the tuned constants.", live=True
-    ),
+    *model_parameters("the constants", "Let the network say the covariance; off: the tuned constants."),
     Parameter(
         "start",
         "wait",
@@ -90,95 +69,36 @@ PARAMETERS = (
     Parameter("world_frame", "odom", "frame_id of the odometry."),
     Parameter("child_frame", "imu_link", "child_frame_id of the odometry: the IMU, vehicle axes."),
     Parameter("publish_tf", False, "Broadcast world_frame to child_frame on /tf too; needs tf2_ros."),
-    Parameter("latency_budget_us", 150.0, "Processing [us] a sample above which a warning is due.", 1.0, 1e6),
+    latency_budget(150.0, UNIT),
 )
 
 
-class DeadReckoningNode(ManagedNode):
-    """Thin: messages to the stream, estimates to publishers, counts to diagnostics."""
+class DeadReckoningNode(StreamNode):
+    """Publishes the odometry."""
 
     def __init__(self, **arguments: Any) -> None:
-        super().__init__("dead_reckoning_node", PARAMETERS, **arguments)
-        self._stream: DeadReckoningStream | None = None
+        super().__init__("dead_reckoning_node", PARAMETERS, health, UNIT, ("signals",), **arguments)
 
     def configure(self, parameters: dict[str, Any]) -> None:
         """See `ManagedNode`."""
-        self._setups = {"constant": constant_setup()}
-        self._model: Model | None = None
-        if parameters["model"]:
-            self._model = Model.load(
-                parameters["model"],
-                provider=parameters["provider"],
-                sha256=parameters["model_sha256"] or None,
-            )
-            self._setups = load_setups(self._model)
-        elif parameters["use_network"]:
-            raise ParameterError("no model: set model to an ONNX file, or use_network to false")
-        setup = self._chosen(parameters["use_network"])
+        setup = self.choose(parameters, load_setups, "tuned", constant_setup())
         warm_up(setup)
-        self._stream = DeadReckoningStream(setup, stream_params(parameters), clock=time.monotonic)
-        self._latency = Latency(parameters["latency_budget_us"] * 1e-6, unit="sample")
         self._frames = parameters["world_frame"], parameters["child_frame"]
-        self._odometry = self.advertise(Odometry, OUTPUT_TOPIC)
+        self._publish = self.advertise(Odometry, OUTPUT_TOPIC).publish
         self._tf = transform_broadcaster(self, *self._frames) if parameters["publish_tf"] else None
-        for topic, msgtype in self._stream.topics.items():
-            self.subscribe(TYPES[msgtype], topic, partial(self._on_message, topic))
-        provider = f" on {self._model.provider}" if self._model else ""
-        self.get_logger().info(f"covariance by {setup.method}{provider}, aiding {parameters['aiding']}")
+        stream = DeadReckoningStream(setup, stream_params(parameters), clock=time.monotonic)
+        self.listen(stream, parameters)
+        self.get_logger().info(f"covariance by {self.method}, aiding {parameters['aiding']}")
 
-    def reset(self) -> None:
-        """See `ManagedNode`."""
-        if self._stream is not None:
-            self._stream.reset()
-
-    def change(self, name: str, value: Any) -> None:
-        """See `ManagedNode`."""
-        if name == "use_network" and self._stream is not None:
-            if value and self._model is None:
-                raise ParameterError("use_network needs a model: start the node with model set")
-            self._stream.use(self._chosen(value))
-
-    def statuses(self) -> list[Status]:
-        """See `ManagedNode`."""
-        if self._stream is None:
-            return []
-        model = Status("model", values={"method": self._stream.setup.method})
-        if self._model is not None:
-            model.values = {
-                **model.values,
-                "file": self._model.path,
-                "sha256": self._model.sha256,
-                "provider": self._model.provider,
-            }
-        aspects = []
-        for name, problem, found in health(self._stream):
-            bad = ERROR if name == "signals" else WARN
-            aspects.append(Status(name, bad if problem else OK, problem or "ok", found))
-        return [model, self._latency.status(), *aspects]
-
-    def _chosen(self, use_network: bool) -> Setup:
-        if "network" not in self._setups:
-            return self._setups["constant"]
-        return self._setups["network" if use_network else "tuned"]
-
-    def _on_message(self, topic: str, data: bytes) -> None:
-        if not self.active or self._stream is None:
-            return
-        begin = time.perf_counter()
-        ready = estimate = None
-        try:
-            estimate = self._stream.feed(topic, data)
-            if estimate is not None:
-                ready = encode_estimate(estimate, *self._frames)
-        except Exception as error:
-            self.get_logger().error(f"a message was dropped: {error!r}", throttle_duration_sec=30.0)
-            self._stream.reset()
-        computed = time.perf_counter()
-        if ready is not None and estimate is not None:
-            self._odometry.publish(ready)
-            if self._tf is not None:
-                self._tf(estimate.stamp, estimate.position, estimate.quaternion)
-        self._latency.add(computed - begin, 1, time.perf_counter() - computed)
+    def take(self, topic: str, data: bytes) -> Due:
+        """See `StreamNode`."""
+        estimate = self.stream.feed(topic, data)
+        if estimate is None:
+            return NOTHING
+        due: list[Any] = [(self._publish, encode_estimate(estimate, *self._frames))]
+        if self._tf is not None:
+            due.append((self._tf, (estimate.stamp, estimate.position, estimate.quaternion)))
+        return 1, due
 
 
 def stream_params(parameters: dict[str, Any]) -> StreamParams:

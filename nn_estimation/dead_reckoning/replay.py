@@ -8,9 +8,10 @@ from pathlib import Path
 from types import MappingProxyType
 
 from nn_estimation import cdr
-from nn_estimation.bags import BagError, BagReader, BagWriter
+from nn_estimation.bags import BagReader
 from nn_estimation.dead_reckoning.estimator import Estimate
 from nn_estimation.dead_reckoning.stream import IMU_TOPIC, DeadReckoningStream
+from nn_estimation.replayed import ReplayedBag
 
 OUTPUT_TOPIC = "odometry/dead_reckoning"
 
@@ -55,19 +56,13 @@ def write_replay(
     Raises:
         BagError: `out` exists, `bag` has no IMU, or holds the estimate already.
     """
-    has = ", ".join(sorted(bag.topics))
-    if IMU_TOPIC not in bag.topics:
-        raise BagError(f"{bag.path} has no {IMU_TOPIC}: give its own name with --remap; it has {has}")
-    if OUTPUT_TOPIC in bag.topics:
-        raise BagError(f"{bag.path} holds {OUTPUT_TOPIC} already: replay the bag it was made from")
-    written = 0
-    with BagWriter(out, custom_data=bag.custom_data) as writer:
+    bag.require(IMU_TOPIC)
+    with ReplayedBag(bag, out, {OUTPUT_TOPIC: cdr.ODOMETRY}) as new:
         for topic, stamp, data, estimate in replay(bag, stream, aid_for, alias):
-            writer.write(topic, bag.topics[topic], stamp, data)
+            new.keep(topic, stamp, data)
             if estimate is not None:
-                writer.write(OUTPUT_TOPIC, cdr.ODOMETRY, stamp, encode_estimate(estimate))
-                written += 1
-    return {OUTPUT_TOPIC: written}
+                new.add(OUTPUT_TOPIC, stamp, encode_estimate(estimate))
+    return new.added
 
 
 def encode_estimate(estimate: Estimate, frame: str = "odom", child_frame: str = "imu_link") -> bytes:

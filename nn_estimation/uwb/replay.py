@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from nn_estimation import cdr
-from nn_estimation.bags import BagError, BagReader, BagWriter
+from nn_estimation.bags import BagError, BagReader
+from nn_estimation.replayed import ReplayedBag
 from nn_estimation.uwb.estimator import Corrected
 from nn_estimation.uwb.gate import ACCEPTED, NO_GEOMETRY
 from nn_estimation.uwb.geometry import NO_ANCHOR
@@ -41,32 +42,26 @@ def write_replay(bag: BagReader, stream: UwbStream, out: str | Path) -> dict[str
             f"{bag.path} has none of {', '.join(ranges)}: give its own names with --remap, "
             f"or other tags with --anchors; it has {', '.join(sorted(bag.topics))}"
         )
-    corrected = {
-        stream.layout.tag_topic(tag.name, kind) for tag in stream.layout.tags for kind in _OUT.values()
-    }
-    if present := (corrected | {ODOMETRY_TOPIC}) & set(bag.topics):
-        raise BagError(
-            f"{bag.path} holds {', '.join(sorted(present))} already: replay the bag it was made from"
-        )
-    counts: dict[str, int] = {}
-    custom = {**bag.custom_data, "layout": stream.layout.to_yaml()}
-    with BagWriter(out, custom_data=custom) as writer:
+    layout = stream.layout
+    added = {**dict.fromkeys(corrected_topics(layout), cdr.RANGE), ODOMETRY_TOPIC: cdr.ODOMETRY}
+    with ReplayedBag(bag, out, added, {"layout": layout.to_yaml()}) as new:
         for topic, stamp, data in bag.raw():
-            writer.write(topic, bag.topics[topic], stamp, data)
+            new.keep(topic, stamp, data)
             if topic in stream.topics:
                 stream.feed(topic, data)
-                for result in stream.corrected():
-                    _write(writer, stream.layout, result, stamp, counts)
-        for result in stream.flush():
-            _write(writer, stream.layout, result, stamp, counts)
-    return counts
+                _add(new, layout, stream.corrected(), stamp)
+        _add(new, layout, stream.flush(), stamp)
+    return {topic: count for topic, count in new.added.items() if count}
 
 
-_OUT = {"range": "range_corrected", "tdoa": "tdoa_corrected"}
+def corrected_topics(layout: Layout) -> list[str]:
+    """Where corrected ranges come out, for each tag those to anchors and those between two."""
+    kinds = ("range_corrected", "tdoa_corrected")
+    return [layout.tag_topic(tag.name, kind) for tag in layout.tags for kind in kinds]
 
 
-def outputs(layout: Layout, result: Corrected) -> Iterator[tuple[str, str, bytes]]:
-    """(topic, type, CDR bytes) of what is published for an epoch: corrected ranges, then the odometry.
+def outputs(layout: Layout, result: Corrected) -> Iterator[tuple[str, bytes]]:
+    """(topic, CDR bytes) of what is published for an epoch: corrected ranges, then the odometry.
 
     Rejected and invalid ranges are left out. Headers are those of the input.
     """
@@ -75,9 +70,9 @@ def outputs(layout: Layout, result: Corrected) -> Iterator[tuple[str, str, bytes
         if result.status[n] in (ACCEPTED, NO_GEOMETRY):
             kind = "range_corrected" if epoch.anchor_b[n] == NO_ANCHOR else "tdoa_corrected"
             topic = layout.tag_topic(layout.tags[epoch.tag[n]].name, kind)
-            yield topic, cdr.RANGE, cdr.patch_range(message, result.corrected[n], result.variance[n])
+            yield topic, cdr.patch_range(message, result.corrected[n], result.variance[n])
     if result.pose is not None:
-        yield ODOMETRY_TOPIC, cdr.ODOMETRY, encode_pose_estimate(result.pose)
+        yield ODOMETRY_TOPIC, encode_pose_estimate(result.pose)
 
 
 def encode_pose_estimate(pose: PoseEstimate, frame: str = "map", child_frame: str = "base_link") -> bytes:
@@ -102,10 +97,10 @@ def encode_pose_estimate(pose: PoseEstimate, frame: str = "map", child_frame: st
     )
 
 
-def _write(writer: BagWriter, layout: Layout, result: Corrected, stamp: int, counts: dict[str, int]) -> None:
-    for topic, msgtype, data in outputs(layout, result):
-        writer.write(topic, msgtype, stamp, data)
-        counts[topic] = counts.get(topic, 0) + 1
+def _add(new: ReplayedBag, layout: Layout, results: Iterator[Corrected], stamp: int) -> None:
+    for result in results:
+        for topic, data in outputs(layout, result):
+            new.add(topic, stamp, data)
 
 
 def layout_of(bag: BagReader, override: str | Path | None = None) -> Layout:

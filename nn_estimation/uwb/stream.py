@@ -7,12 +7,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from nn_estimation import cdr
+from nn_estimation.recorded import IMU_TOPIC
+from nn_estimation.uwb.bias import BiasModel
 from nn_estimation.uwb.epochs import Epoch, Link, Sequencer
 from nn_estimation.uwb.estimator import Corrected, UwbEstimator
 from nn_estimation.uwb.features import power_sources
 from nn_estimation.uwb.geometry import NO_ANCHOR
 
-IMU_TOPIC = "imu/data_raw"
 MALFORMED, INVALID_RANGE, UNKNOWN_ANCHOR, INVALID_STAMP = (
     "malformed message",
     "invalid range",
@@ -40,6 +41,7 @@ class UwbStream:
         pose_topic: the same as geometry_msgs/PoseStamped.
         max_delay: [s] how far one topic may lag behind another.
         suffix: of the range topics, such as `_corrected`.
+        power: whether the received power is of use.
         clock: [s] steady, when messages arrive; None where they do not come live.
 
     Attributes:
@@ -56,6 +58,7 @@ class UwbStream:
         pose_topic: str | None = None,
         max_delay: float = 0.05,
         suffix: str = "",
+        power: bool = True,
         clock: Callable[[], float] | None = None,
     ) -> None:
         self.estimator = estimator
@@ -75,7 +78,7 @@ class UwbStream:
             for kind, handler, msgtype in (
                 (f"range{suffix}", self._range, cdr.RANGE),
                 (f"tdoa{suffix}", self._tdoa, cdr.RANGE),
-                ("power", self._power, cdr.VECTOR3),
+                *([("power", self._power, cdr.VECTOR3)] if power else []),
             ):
                 topic = self.layout.tag_topic(tag.name, kind)
                 self._add(topic, msgtype, handler)
@@ -108,6 +111,10 @@ class UwbStream:
         self.last_heard.clear()
         self.unknown_anchors.clear()
         self._recent = Refused()
+
+    def use(self, model: BiasModel) -> None:
+        """Change to another bias model under way."""
+        self.estimator.model = model
 
     def take_recent_refused(self) -> Refused:
         """What was refused since the last call, or the last reset."""

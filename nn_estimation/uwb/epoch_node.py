@@ -1,0 +1,68 @@
+"""What the two nodes on ranges share: epochs that come out of the stream, also when the topics fall silent."""
+
+from __future__ import annotations
+
+import time
+from abc import abstractmethod
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from nn_estimation.ros.parameters import Parameter, ParameterError
+from nn_estimation.ros.stream_node import Due, Publication, StreamNode, latency_budget
+from nn_estimation.uwb.estimator import Corrected
+from nn_estimation.uwb.layout import Layout
+from nn_estimation.uwb.stream import UwbStream
+
+SILENCE = 0.2  # [s] without a message after which what is held back is let go
+UNIT = "range"
+
+ANCHORS = Parameter("anchors", "", "Path of the YAML file with anchors and tags, see docs/interfaces.md.")
+MAX_DELAY = Parameter("max_delay", 0.05, "How far [s] one topic may lag behind another.", 0.0, 1.0)
+LATENCY_BUDGET = latency_budget(100.0, UNIT)
+
+
+class EpochNode(StreamNode):
+    """Publishes what is due of every epoch; a subclass says what that is."""
+
+    lost = "an epoch"
+
+    @abstractmethod
+    def due(self, epoch: Corrected) -> Iterable[Publication]:
+        """What is to be published of an epoch."""
+
+    def listen(self, stream: UwbStream, parameters: Mapping[str, Any]) -> None:
+        """See `StreamNode`."""
+        super().listen(stream, parameters)
+        self._fed = time.monotonic()
+        self.tick(SILENCE / 2, self._on_silence)
+
+    def take(self, topic: str, data: bytes) -> Due:
+        """See `StreamNode`."""
+        self._fed = time.monotonic()
+        self.stream.feed(topic, data)
+        return self._all(self.stream.corrected())
+
+    def _all(self, epochs: Iterable[Corrected]) -> Due:
+        ranges = 0
+        due: list[Publication] = []
+        for epoch in epochs:
+            ranges += len(epoch.epoch.tag)
+            due += self.due(epoch)
+        return ranges, due
+
+    def _on_silence(self) -> None:
+        if self.active and time.monotonic() - self._fed > SILENCE:
+            self.process(self._all, self.stream.flush())
+
+
+def read_layout(anchors: str) -> Layout:
+    """The layout in the file that the parameter `anchors` names.
+
+    Raises:
+        ParameterError: empty.
+        LayoutError: cannot be used.
+    """
+    if not anchors:
+        raise ParameterError("no anchors: set anchors to a YAML file with their positions")
+    return Layout.from_yaml(Path(anchors))
