@@ -62,6 +62,30 @@ class Reduction:
     low: float
     high: float
 
+    @property
+    def size(self) -> str:
+        """In words, such as "12 % below"."""
+        return in_words(self.percent)
+
+    @property
+    def told_apart(self) -> bool:
+        """Whether all of the interval is on one side."""
+        return self.low > 0.0 or self.high < 0.0
+
+    @property
+    def interval(self) -> str:
+        """In words and parentheses, along the direction of `size`."""
+        if math.isnan(self.low):
+            return "(too short for an interval)"
+        sign = 1.0 if self.percent >= 0.0 else -1.0
+        low, high = sorted((round(sign * self.low), round(sign * self.high)))
+        return f"(95 % interval {low} to {high} %{'' if self.told_apart else ', not told apart'})"
+
+
+def in_words(percent: float) -> str:
+    """Such as "12 % below" of 12 and "3 % above" of -3."""
+    return f"{abs(percent):.0f} % {'below' if percent >= 0 else 'above'}"
+
 
 def reduction(baseline: np.ndarray, error: np.ndarray, stamp: np.ndarray, seed: int = 0) -> Reduction:
     """RMSE of `error` against `baseline`, both (N,) on the same samples.

@@ -37,7 +37,7 @@ def rows(constant: float, tuned: float, network: float) -> dict[str, dict[str, f
         (
             Reduction(11.1, -4.0, 20.0),
             (1.5, 0.9, 0.8),
-            "network is 11 % below tuned in t_rel, 0.80 against 0.90 % (95 % interval -4 to 20 %): not told apart",
+            "network is 11 % below tuned in t_rel, 0.80 against 0.90 % (95 % interval -4 to 20 %, not told apart)",
         ),
         (
             Reduction(5.6, 2.0, 9.0),

@@ -22,11 +22,11 @@ from nn_estimation.uwb.commands import gains, verdict
         ),
         (
             Reduction(3.0, -2.0, 8.0),
-            "network is 3 % below affine in range RMSE (95 % interval -2 to 8 %): not told apart",
+            "network is 3 % below affine in range RMSE (95 % interval -2 to 8 %, not told apart)",
         ),
         (
             Reduction(-3.0, -8.0, 2.0),
-            "network is 3 % above affine in range RMSE (95 % interval -2 to 8 %): not told apart",
+            "network is 3 % above affine in range RMSE (95 % interval -2 to 8 %, not told apart)",
         ),
         (
             Reduction(40.0, np.nan, np.nan),
