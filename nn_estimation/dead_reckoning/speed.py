@@ -67,7 +67,7 @@ def report(model: str | Path) -> str:
     for method in ("tuned", "network"):
         for name, yardstick in _messages(setups[method], stamp, gyro, accel).items():
             lines.append(f"{f'{method}, {name}':<52}  {len(yardstick):5}  {yardstick.row()}")
-    lines.append("processor time; fixed: the same loop of Python after each, whose p99 is the machine's")
+    lines.append("processor time; fixed: the same few calls of numpy after each, whose p99 is the machine's")
     return "\n".join(lines)
 
 
