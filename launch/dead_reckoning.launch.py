@@ -1,13 +1,7 @@
 """Start dead_reckoning_node."""
 
-from pathlib import Path
-
-from ament_index_python.packages import get_package_share_directory
-from launch.actions import OpaqueFunction
-from launch_ros.actions import Node
-
-from launch import LaunchContext, LaunchDescription
-from nn_estimation.ros.launching import declared, managed_node
+from launch import LaunchDescription
+from nn_estimation.ros.launching import one_node
 
 ARGUMENTS = {
     "model": "ONNX file of the vehicle; default: that in params, else the shipped dead_reckoning.onnx",
@@ -31,9 +25,4 @@ PARAMETERS = {
 
 def generate_launch_description() -> LaunchDescription:
     """The node of the dead reckoning wing."""
-    return LaunchDescription([*declared(ARGUMENTS), OpaqueFunction(function=_nodes)])
-
-
-def _nodes(context: LaunchContext) -> list[Node]:
-    model = Path(get_package_share_directory("nn_estimation")) / "models" / "dead_reckoning.onnx"
-    return [managed_node(context, "dead_reckoning_node", PARAMETERS, {"model": str(model)})]
+    return one_node("dead_reckoning_node", ARGUMENTS, PARAMETERS, model="dead_reckoning.onnx")

@@ -1,14 +1,11 @@
 """Start uwb_bias_node, and with localization:=true the classical localization on its output."""
 
-from pathlib import Path
-
-from ament_index_python.packages import get_package_share_directory
 from launch.actions import OpaqueFunction
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
 from launch import LaunchContext, LaunchDescription
-from nn_estimation.ros.launching import declared, managed_node
+from nn_estimation.ros.launching import declared, managed_node, shipped
 
 ARGUMENTS = {
     "model": "ONNX file of the bias model; default: that in params, else the shipped uwb_bias.onnx",
@@ -30,8 +27,7 @@ def generate_launch_description() -> LaunchDescription:
 
 
 def _nodes(context: LaunchContext) -> list[Node]:
-    model = Path(get_package_share_directory("nn_estimation")) / "models" / "uwb_bias.onnx"
-    nodes = [managed_node(context, "uwb_bias_node", PARAMETERS, {"model": str(model)})]
+    nodes = [managed_node(context, "uwb_bias_node", PARAMETERS, shipped("uwb_bias.onnx"))]
     if LaunchConfiguration("localization").perform(context).lower() in ("true", "1", "yes", "on"):
         nodes.append(managed_node(context, "uwb_localization_node", SHARED))
     return nodes

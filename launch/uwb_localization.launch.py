@@ -1,10 +1,7 @@
 """Start uwb_localization_node alone, on corrected or raw ranges."""
 
-from launch.actions import OpaqueFunction
-from launch_ros.actions import Node
-
-from launch import LaunchContext, LaunchDescription
-from nn_estimation.ros.launching import declared, managed_node
+from launch import LaunchDescription
+from nn_estimation.ros.launching import one_node
 
 ARGUMENTS = {
     "anchors": "YAML file with anchors and tags; default: that in params",
@@ -18,8 +15,4 @@ PARAMETERS = {"anchors": str, "suffix": None, "use_sim_time": bool}  # None: YAM
 
 def generate_launch_description() -> LaunchDescription:
     """One node."""
-    return LaunchDescription([*declared(ARGUMENTS), OpaqueFunction(function=_nodes)])
-
-
-def _nodes(context: LaunchContext) -> list[Node]:
-    return [managed_node(context, "uwb_localization_node", PARAMETERS)]
+    return one_node("uwb_localization_node", ARGUMENTS, PARAMETERS)

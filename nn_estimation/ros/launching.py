@@ -5,11 +5,36 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from launch.actions import DeclareLaunchArgument
+from ament_index_python.packages import get_package_share_directory
+from launch.actions import DeclareLaunchArgument, OpaqueFunction
 from launch.launch_context import LaunchContext
+from launch.launch_description import LaunchDescription
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
+
+
+def one_node(
+    name: str, arguments: Mapping[str, str], kinds: Mapping[str, type | None], model: str = ""
+) -> LaunchDescription:
+    """A managed node and its launch arguments.
+
+    Args:
+        name: of executable and node.
+        arguments: descriptions by name.
+        kinds: of those arguments that are parameters, as of `managed_node`.
+        model: the shipped one that it runs where no other is named.
+    """
+
+    def nodes(context: LaunchContext) -> list[Node]:
+        return [managed_node(context, name, kinds, shipped(model) if model else None)]
+
+    return LaunchDescription([*declared(arguments), OpaqueFunction(function=nodes)])
+
+
+def shipped(model: str) -> dict[str, str]:
+    """The parameter `model` for a model file of this package."""
+    return {"model": str(Path(get_package_share_directory("nn_estimation")) / "models" / model)}
 
 
 def declared(arguments: Mapping[str, str]) -> list[DeclareLaunchArgument]:

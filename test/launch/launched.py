@@ -9,12 +9,23 @@ import launch_pytest
 import rclpy
 from launch.event_handlers import OnProcessExit, OnProcessIO, OnProcessStart
 from launch.launch_description_sources import PythonLaunchDescriptionSource
+from lifecycle_msgs.srv import GetState
 from rcl_interfaces.srv import GetParameters
 
 import launch
 
 ROOT = Path(__file__).resolve().parents[2]
 TIMEOUT = 90.0  # [s] the first start compiles
+LAYOUT = """
+anchors:
+  a0: {position: [0.0, 0.0, 2.0]}
+  a1: {position: [6.0, 0.0, 2.2]}
+  a2: {position: [6.0, 5.0, 2.1]}
+  a3: {position: [0.0, 5.0, 1.9]}
+tags:
+  tag: {position: [0.0, 0.0, 0.0]}
+planar: {z: 0.5}
+"""
 
 
 class Watch:
@@ -75,6 +86,10 @@ class Node:
         while not future.done() and time.monotonic() < deadline:
             time.sleep(0.02)
         return future.result()
+
+    def state(self, node: str) -> int:
+        """Of the lifecycle of a node that runs."""
+        return self.call(GetState, f"/{node}/get_state", GetState.Request()).current_state.id
 
     def values(self, node: str, *names: str) -> list[Any]:
         """Parameters of a node that runs."""

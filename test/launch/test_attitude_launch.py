@@ -1,7 +1,5 @@
 """attitude.launch.py on a ROS 2 installation; test/live makes the same checks with plain processes."""
 
-import os
-import signal
 import time
 from pathlib import Path
 from typing import Any
@@ -13,9 +11,8 @@ launch_pytest = pytest.importorskip(
     "launch_pytest", reason="needs a ROS 2 installation: launch_pytest is not on PyPI"
 )
 
-from launched import ROOT, TIMEOUT, Node, Watch, description, until
-from lifecycle_msgs.msg import State, Transition
-from lifecycle_msgs.srv import ChangeState, GetState
+from launched import ROOT, TIMEOUT, Node, Watch, description
+from lifecycle_msgs.msg import State
 from sensor_msgs.msg import Imu, MagneticField
 
 import launch
@@ -23,11 +20,6 @@ from nn_estimation import cdr
 from nn_estimation.messages import ImuMessage, MagneticFieldMessage
 
 NAME = "attitude_node"
-
-
-@pytest.fixture
-def watch() -> Watch:
-    return Watch()
 
 
 @pytest.fixture
@@ -47,11 +39,6 @@ def node_with_a_file(watch: Watch, params: Path) -> launch.LaunchDescription:
 
 
 @launch_pytest.fixture
-def node_without_a_file(watch: Watch) -> launch.LaunchDescription:
-    return description(watch, "attitude", provider="cpu")
-
-
-@launch_pytest.fixture
 def node_with_arguments(watch: Watch, params: Path) -> launch.LaunchDescription:
     model = ROOT / "models" / "attitude.onnx"
     return description(
@@ -65,11 +52,6 @@ def node_with_arguments(watch: Watch, params: Path) -> launch.LaunchDescription:
         use_sim_time="true",
         namespace="robot",
     )
-
-
-@launch_pytest.fixture
-def node_with_a_wrong_model(watch: Watch) -> launch.LaunchDescription:
-    return description(watch, "attitude", model=ROOT / "models" / "uwb_bias.onnx")
 
 
 class Probe(Node):
@@ -102,13 +84,9 @@ def probe() -> Any:
     probe.close()
 
 
-def state(probe: Probe) -> int:
-    return probe.call(GetState, f"/{NAME}/get_state", GetState.Request()).current_state.id
-
-
 @pytest.mark.launch(fixture=node_with_a_file)
 def test_attitudes_come_out_at_the_rate_that_is_asked_for(node_with_a_file: Any, probe: Probe) -> None:
-    assert state(probe) == State.PRIMARY_STATE_ACTIVE
+    assert probe.state(NAME) == State.PRIMARY_STATE_ACTIVE
     deadline = time.monotonic() + TIMEOUT
     while not probe.attitudes and time.monotonic() < deadline:
         probe.send(10)
@@ -120,41 +98,6 @@ def test_attitudes_come_out_at_the_rate_that_is_asked_for(node_with_a_file: Any,
     assert abs(len(probe.attitudes) - before - 100) <= 1
     assert probe.attitudes[-1].header.frame_id == "hand"
     assert abs(probe.attitudes[-1].orientation.w) > 0.999
-
-
-@pytest.mark.launch(fixture=node_with_a_file)
-def test_the_lifecycle_goes_through_its_services(node_with_a_file: Any, probe: Probe) -> None:
-    for transition, expected in (
-        (Transition.TRANSITION_DEACTIVATE, State.PRIMARY_STATE_INACTIVE),
-        (Transition.TRANSITION_CLEANUP, State.PRIMARY_STATE_UNCONFIGURED),
-        (Transition.TRANSITION_CONFIGURE, State.PRIMARY_STATE_INACTIVE),
-        (Transition.TRANSITION_ACTIVATE, State.PRIMARY_STATE_ACTIVE),
-    ):
-        request = ChangeState.Request(transition=Transition(id=transition))
-        assert probe.call(ChangeState, f"/{NAME}/change_state", request).success
-        assert state(probe) == expected
-
-
-@pytest.mark.launch(fixture=node_with_a_file)
-def test_sigint_ends_the_node_with_exit_code_zero(node_with_a_file: Any, watch: Watch, probe: Probe) -> None:
-    assert state(probe) == State.PRIMARY_STATE_ACTIVE
-    os.kill(watch.pids[0], signal.SIGINT)
-    until(lambda: watch.codes)
-    assert watch.codes == [0]
-
-
-@pytest.mark.launch(fixture=node_with_a_wrong_model)
-def test_a_model_of_another_task_fails_cleanly(node_with_a_wrong_model: Any, watch: Watch) -> None:
-    until(lambda: watch.codes)
-    assert watch.codes == [1]
-    assert "cannot be configured" in watch.output and "uwb_bias.onnx" in watch.output
-
-
-@pytest.mark.launch(fixture=node_without_a_file)
-def test_without_a_file_the_model_is_the_shipped_one(node_without_a_file: Any, probe: Probe) -> None:
-    model, *others = probe.values(NAME, "model", "use_network", "provider", "world_frame")
-    assert model.endswith("share/nn_estimation/models/attitude.onnx")
-    assert others == [True, "cpu", "enu"]
 
 
 @pytest.mark.launch(fixture=node_with_arguments)

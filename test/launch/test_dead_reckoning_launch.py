@@ -1,7 +1,5 @@
 """dead_reckoning.launch.py on a ROS 2 installation; test/live makes the same checks with plain processes."""
 
-import os
-import signal
 import time
 from pathlib import Path
 from typing import Any
@@ -13,9 +11,8 @@ launch_pytest = pytest.importorskip(
     "launch_pytest", reason="needs a ROS 2 installation: launch_pytest is not on PyPI"
 )
 
-from launched import ROOT, TIMEOUT, Node, Watch, description, until
-from lifecycle_msgs.msg import State, Transition
-from lifecycle_msgs.srv import ChangeState, GetState
+from launched import ROOT, TIMEOUT, Node, Watch, description
+from lifecycle_msgs.msg import State
 from nav_msgs.msg import Odometry
 from sensor_msgs.msg import Imu
 
@@ -23,11 +20,6 @@ import launch
 from nn_estimation import cdr
 
 NAME = "dead_reckoning_node"
-
-
-@pytest.fixture
-def watch() -> Watch:
-    return Watch()
 
 
 @pytest.fixture
@@ -47,11 +39,6 @@ def node_with_a_file(watch: Watch, params: Path) -> launch.LaunchDescription:
 
 
 @launch_pytest.fixture
-def node_without_a_file(watch: Watch) -> launch.LaunchDescription:
-    return description(watch, "dead_reckoning", provider="cpu")
-
-
-@launch_pytest.fixture
 def node_with_arguments(watch: Watch, params: Path) -> launch.LaunchDescription:
     model = ROOT / "models" / "dead_reckoning.onnx"
     return description(
@@ -65,11 +52,6 @@ def node_with_arguments(watch: Watch, params: Path) -> launch.LaunchDescription:
         use_sim_time="true",
         namespace="robot",
     )
-
-
-@launch_pytest.fixture
-def node_with_a_wrong_model(watch: Watch) -> launch.LaunchDescription:
-    return description(watch, "dead_reckoning", model=ROOT / "models" / "uwb_bias.onnx")
 
 
 class Probe(Node):
@@ -107,13 +89,9 @@ def probe() -> Any:
     probe.close()
 
 
-def state(probe: Probe) -> int:
-    return probe.call(GetState, f"/{NAME}/get_state", GetState.Request()).current_state.id
-
-
 @pytest.mark.launch(fixture=node_with_a_file)
 def test_odometry_comes_out_at_the_rate_that_is_asked_for(node_with_a_file: Any, probe: Probe) -> None:
-    assert state(probe) == State.PRIMARY_STATE_ACTIVE
+    assert probe.state(NAME) == State.PRIMARY_STATE_ACTIVE
     deadline = time.monotonic() + TIMEOUT
     while not probe.odometry and time.monotonic() < deadline:
         probe.send(10)
@@ -124,41 +102,6 @@ def test_odometry_comes_out_at_the_rate_that_is_asked_for(node_with_a_file: Any,
         time.sleep(0.05)
     assert abs(len(probe.odometry) - before - 100) <= 1
     assert abs(probe.odometry[-1].twist.twist.linear.x - 5.0) < 0.1
-
-
-@pytest.mark.launch(fixture=node_with_a_file)
-def test_the_lifecycle_goes_through_its_services(node_with_a_file: Any, probe: Probe) -> None:
-    for transition, expected in (
-        (Transition.TRANSITION_DEACTIVATE, State.PRIMARY_STATE_INACTIVE),
-        (Transition.TRANSITION_CLEANUP, State.PRIMARY_STATE_UNCONFIGURED),
-        (Transition.TRANSITION_CONFIGURE, State.PRIMARY_STATE_INACTIVE),
-        (Transition.TRANSITION_ACTIVATE, State.PRIMARY_STATE_ACTIVE),
-    ):
-        request = ChangeState.Request(transition=Transition(id=transition))
-        assert probe.call(ChangeState, f"/{NAME}/change_state", request).success
-        assert state(probe) == expected
-
-
-@pytest.mark.launch(fixture=node_with_a_file)
-def test_sigint_ends_the_node_with_exit_code_zero(node_with_a_file: Any, watch: Watch, probe: Probe) -> None:
-    assert state(probe) == State.PRIMARY_STATE_ACTIVE
-    os.kill(watch.pids[0], signal.SIGINT)
-    until(lambda: watch.codes)
-    assert watch.codes == [0]
-
-
-@pytest.mark.launch(fixture=node_with_a_wrong_model)
-def test_a_model_of_another_task_fails_cleanly(node_with_a_wrong_model: Any, watch: Watch) -> None:
-    until(lambda: watch.codes)
-    assert watch.codes == [1]
-    assert "cannot be configured" in watch.output and "uwb_bias.onnx" in watch.output
-
-
-@pytest.mark.launch(fixture=node_without_a_file)
-def test_without_a_file_the_model_is_the_shipped_one(node_without_a_file: Any, probe: Probe) -> None:
-    model, *others = probe.values(NAME, "model", "use_network", "provider", "aiding")
-    assert model.endswith("share/nn_estimation/models/dead_reckoning.onnx")
-    assert others == [True, "cpu", "none"]
 
 
 @pytest.mark.launch(fixture=node_with_arguments)

@@ -1,7 +1,5 @@
 """uwb_bias.launch.py on a ROS 2 installation; test/live makes the same checks with plain processes."""
 
-import os
-import signal
 import time
 from pathlib import Path
 from typing import Any
@@ -13,30 +11,13 @@ launch_pytest = pytest.importorskip(
     "launch_pytest", reason="needs a ROS 2 installation: launch_pytest is not on PyPI"
 )
 
-from launched import ROOT, TIMEOUT, Node, Watch, description, until
-from lifecycle_msgs.msg import State, Transition
-from lifecycle_msgs.srv import ChangeState, GetState
+from launched import LAYOUT, ROOT, TIMEOUT, Node, Watch, description
+from lifecycle_msgs.msg import State
 from sensor_msgs.msg import Range
 
 import launch
 from nn_estimation import cdr
 from nn_estimation.uwb.layout import Layout
-
-LAYOUT = """
-anchors:
-  a0: {position: [0.0, 0.0, 2.0]}
-  a1: {position: [6.0, 0.0, 2.2]}
-  a2: {position: [6.0, 5.0, 2.1]}
-  a3: {position: [0.0, 5.0, 1.9]}
-tags:
-  tag: {position: [0.0, 0.0, 0.0]}
-planar: {z: 0.5}
-"""
-
-
-@pytest.fixture
-def watch() -> Watch:
-    return Watch()
 
 
 @pytest.fixture
@@ -62,11 +43,6 @@ def params(tmp_path: Path, anchors: Path) -> Path:
 @launch_pytest.fixture
 def bias_node(watch: Watch, params: Path) -> launch.LaunchDescription:
     return description(watch, "uwb_bias", params=params)
-
-
-@launch_pytest.fixture
-def bias_node_without_a_file(watch: Watch, anchors: Path) -> launch.LaunchDescription:
-    return description(watch, "uwb_bias", anchors=anchors, use_network="false")
 
 
 @launch_pytest.fixture
@@ -97,13 +73,6 @@ def localization_node_on_raw_ranges(watch: Watch, params: Path) -> launch.Launch
     return description(watch, "uwb_localization", params=params, suffix="''")
 
 
-@launch_pytest.fixture
-def bias_node_with_a_wrong_model(watch: Watch, anchors: Path, tmp_path: Path) -> launch.LaunchDescription:
-    wrong = tmp_path / "wrong.onnx"
-    wrong.write_bytes(b"not a model")
-    return description(watch, "uwb_bias", anchors=anchors, model=wrong)
-
-
 class Probe(Node):
     """Publishes ranges of a robot that stands still and listens."""
 
@@ -131,13 +100,9 @@ def probe(anchors: Path) -> Any:
     probe.close()
 
 
-def state(probe: Probe) -> int:
-    return probe.call(GetState, "/uwb_bias_node/get_state", GetState.Request()).current_state.id
-
-
 @pytest.mark.launch(fixture=bias_node)
 def test_the_node_is_active_and_corrects_at_the_rate_of_the_ranges(bias_node: Any, probe: Probe) -> None:
-    assert state(probe) == State.PRIMARY_STATE_ACTIVE
+    assert probe.state("uwb_bias_node") == State.PRIMARY_STATE_ACTIVE
     deadline = time.monotonic() + TIMEOUT
     while not probe.corrected and time.monotonic() < deadline:
         probe.send()
@@ -151,47 +116,12 @@ def test_the_node_is_active_and_corrects_at_the_rate_of_the_ranges(bias_node: An
 
 
 @pytest.mark.launch(fixture=bias_node)
-def test_the_lifecycle_goes_through_its_services(bias_node: Any, probe: Probe) -> None:
-    for transition, expected in (
-        (Transition.TRANSITION_DEACTIVATE, State.PRIMARY_STATE_INACTIVE),
-        (Transition.TRANSITION_CLEANUP, State.PRIMARY_STATE_UNCONFIGURED),
-        (Transition.TRANSITION_CONFIGURE, State.PRIMARY_STATE_INACTIVE),
-        (Transition.TRANSITION_ACTIVATE, State.PRIMARY_STATE_ACTIVE),
-    ):
-        request = ChangeState.Request(transition=Transition(id=transition))
-        assert probe.call(ChangeState, "/uwb_bias_node/change_state", request).success
-        assert state(probe) == expected
-
-
-@pytest.mark.launch(fixture=bias_node)
-def test_sigint_ends_the_node_with_exit_code_zero(bias_node: Any, watch: Watch, probe: Probe) -> None:
-    assert state(probe) == State.PRIMARY_STATE_ACTIVE
-    os.kill(watch.pids[0], signal.SIGINT)
-    until(lambda: watch.codes)
-    assert watch.codes == [0]
-
-
-@pytest.mark.launch(fixture=bias_node_with_a_wrong_model)
-def test_a_wrong_model_fails_cleanly(bias_node_with_a_wrong_model: Any, watch: Watch) -> None:
-    until(lambda: watch.codes)
-    assert watch.codes == [1]
-    assert "cannot be configured" in watch.output and "wrong.onnx" in watch.output
-
-
-@pytest.mark.launch(fixture=bias_node)
 def test_a_parameter_file_counts_where_no_argument_is_given(
     bias_node: Any, probe: Probe, anchors: Path
 ) -> None:
     found = probe.values("uwb_bias_node", "anchors", "model", "use_network", "provider", "max_delay")
     assert found == [str(anchors), "", False, "cpu", 0.02]
     assert probe.values("uwb_bias_node", "pose_timeout", "use_sim_time") == [0.5, False]
-
-
-@pytest.mark.launch(fixture=bias_node_without_a_file)
-def test_without_a_file_the_model_is_the_shipped_one(bias_node_without_a_file: Any, probe: Probe) -> None:
-    model, *others = probe.values("uwb_bias_node", "model", "use_network", "provider", "max_delay")
-    assert model.endswith("share/nn_estimation/models/uwb_bias.onnx")
-    assert others == [False, "auto", 0.05]
 
 
 @pytest.mark.launch(fixture=both_nodes_with_arguments)
