@@ -67,6 +67,10 @@ class FeatureBank:
         """The features of now, into out (F,)."""
         _read(self.memory, self._where, out)
 
+    def look(self, low: np.ndarray, high: np.ndarray, out: np.ndarray) -> bool:
+        """The features of now, into out (1, F) of any precision; whether all lie in their range (F,), (F,)."""
+        return _look(self.memory, self._where, low, high, out)
+
     def batch(
         self, stamp: np.ndarray, gyro: np.ndarray, accel: np.ndarray, longest: float
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -117,10 +121,25 @@ def _update(memory, clock, times, gyro, accel, dt):  # type: ignore[no-untyped-d
 
 
 @njit(cache=True)
+def _feature(memory, where, n):  # type: ignore[no-untyped-def]
+    value = memory[where[n, 0], where[n, 1], where[n, 2]]
+    return math.log(value + FLOOR) if where[n, 2] else value
+
+
+@njit(cache=True)
 def _read(memory, where, out):  # type: ignore[no-untyped-def]
     for n in range(where.shape[0]):
-        value = memory[where[n, 0], where[n, 1], where[n, 2]]
-        out[n] = math.log(value + FLOOR) if where[n, 2] else value
+        out[n] = _feature(memory, where, n)
+
+
+@njit(cache=True)
+def _look(memory, where, low, high, out):  # type: ignore[no-untyped-def]
+    inside = True
+    for n in range(where.shape[0]):
+        value = _feature(memory, where, n)
+        inside &= low[n] <= value <= high[n]
+        out[0, n] = value
+    return inside
 
 
 @njit(cache=True)

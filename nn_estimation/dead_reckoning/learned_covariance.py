@@ -42,7 +42,6 @@ class LearnedCovariance:
         self._low, self._high = np.array(contract.valid_range, dtype=np.float64).T.copy()
         self._model = model
         self._bound = model.bind({"features": (1, len(contract.features))})
-        self._features = np.empty(len(contract.features))
         self.counts = dict.fromkeys(REASONS, 0)
         self.reset()
 
@@ -59,10 +58,9 @@ class LearnedCovariance:
             self._look()
 
     def _look(self) -> None:
-        self.bank.read(self._features)
         if self.bank.clock[0] < self.bank.settles:
             self.reason = STARTING
-        elif not _within(self._features, self._low, self._high, self._bound.inputs["features"]):
+        elif not self.bank.look(self._low, self._high, self._bound.inputs["features"]):
             self.reason = OUT_OF_RANGE
         else:
             self.reason = BY_MODEL if self._ask() else FAILED
@@ -107,16 +105,6 @@ class LearnedCovariance:
                 end = rows[rows >= gap][0] if (rows >= gap).any() else len(stamp)
                 mean[gap:end], variance[gap:end] = 0.0, self._constant
         return mean, variance, {name: int((reason == n).sum()) for n, name in enumerate(REASONS)}
-
-
-@njit(cache=True)
-def _within(features, low, high, given):  # type: ignore[no-untyped-def]
-    """Whether all features (F,) lie in their range; the network is given them (1, F), whatever it takes."""
-    inside = True
-    for n in range(features.shape[0]):
-        inside &= low[n] <= features[n] <= high[n]
-        given[0, n] = features[n]
-    return inside
 
 
 @njit(cache=True)
