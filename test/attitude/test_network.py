@@ -174,15 +174,15 @@ def hard_matrices(count: int, seed: int) -> np.ndarray:
     return np.concatenate([rng.normal(size=(count - 2 * third, 3, 3)), nearly_singular, reflected])
 
 
-def test_onnx_agrees_with_numpy_over_a_million_matrices(session: onnxruntime.InferenceSession) -> None:
+def test_onnx_agrees_with_numpy_over_a_hundred_thousand_matrices(session: onnxruntime.InferenceSession) -> None:
     negative = 0
     for seed in range(10):
-        m = hard_matrices(100_000, seed)
+        m = hard_matrices(10_000, seed)
         (r,) = session.run(["rotation"], {"matrix": m})
         assert abs(np.linalg.det(r) - 1.0).max() < 1e-14
         assert abs(r - project_to_so3(m)).max() < 1e-7
         negative += np.count_nonzero(np.linalg.det(m) < 0)
-    assert negative > 500_000
+    assert negative > 50_000
 
 
 def test_onnx_gives_a_rotation_where_none_is_nearest(session: onnxruntime.InferenceSession) -> None:
