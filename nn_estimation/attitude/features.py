@@ -33,7 +33,7 @@ _TAUS = (0.1, 1.0, 5.0, 0.1, 1.0, 0.1, 0.1, 1.0, 1.0, 5.0, 5.0, 1.0, 5.0, 5.0)
 _FLOOR = (0.02, 0.02, 0.02, *[0.005] * 10)  # added before the logarithm: below it is noise
 _GRAVITY = 9.81  # [m/s^2]
 _REFERENCE = 20.0  # [s] over which norm and dip of the surroundings are averaged
-_NORM, _DIP, _AZIMUTH_1, _AZIMUTH_5, _AGE = 14, 15, 16, 17, 18
+NORM, DIP, AZIMUTH_1, AZIMUTH_5, _AGE = 14, 15, 16, 17, 18
 MEMORY = 19
 
 
@@ -57,14 +57,14 @@ def look(memory, turn_rate, accel_norm, field, rest, dt, out):  # type: ignore[n
     memory[_AGE] += dt
     age = memory[_AGE]
     if first:
-        memory[_NORM], memory[_DIP], memory[_AZIMUTH_1], memory[_AZIMUTH_5] = norm, dip, azimuth, azimuth
+        memory[NORM], memory[DIP], memory[AZIMUTH_1], memory[AZIMUTH_5] = norm, dip, azimuth, azimuth
     share = _share(_REFERENCE, dt, age)
-    memory[_NORM] += share * (norm - memory[_NORM])
-    memory[_DIP] += share * (dip - memory[_DIP])
-    off_1, off_5 = _wrapped(azimuth - memory[_AZIMUTH_1]), _wrapped(azimuth - memory[_AZIMUTH_5])
-    memory[_AZIMUTH_1] += _share(1.0, dt, age) * off_1
-    memory[_AZIMUTH_5] += _share(5.0, dt, age) * off_5
-    norm_off, dip_off = abs(norm / memory[_NORM] - 1.0), abs(dip - memory[_DIP])
+    memory[NORM] += share * (norm - memory[NORM])
+    memory[DIP] += share * (dip - memory[DIP])
+    off_1, off_5 = _wrapped(azimuth - memory[AZIMUTH_1]), _wrapped(azimuth - memory[AZIMUTH_5])
+    memory[AZIMUTH_1] += _share(1.0, dt, age) * off_1
+    memory[AZIMUTH_5] += _share(5.0, dt, age) * off_5
+    norm_off, dip_off = abs(norm / memory[NORM] - 1.0), abs(dip - memory[DIP])
     accel_off = abs(accel_norm / _GRAVITY - 1.0)
     for i in range(14):
         if i < 3:

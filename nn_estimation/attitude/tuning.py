@@ -199,7 +199,7 @@ def fit_scale(errors: Sequence[np.ndarray], variances: Sequence[np.ndarray]) -> 
     """
     best = (math.inf, 1.0, 0.0)
     size = float(np.sqrt(np.mean([np.mean(e**2) for e in errors])))
-    for scale in np.geomspace(0.1, 10.0, 41):
+    for scale in np.geomspace(0.1, 100.0, 61):
         for floor in size * np.linspace(0.0, 1.2, 13):
             off = 0.0
             for sigmas, nominal in ((1.0, 0.683), (2.0, 0.954)):
