@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from scipy.spatial.transform import Rotation
 
 pytest.importorskip("rclpy")
 
@@ -20,11 +19,6 @@ from sensor_msgs.msg import Imu, MagneticField
 from std_srvs.srv import Trigger
 
 from nn_estimation import cdr
-from nn_estimation.attitude.model import classical_setup, load_setups
-from nn_estimation.attitude.replay import BIAS_TOPIC, OUTPUT_TOPIC, write_replay
-from nn_estimation.attitude.stream import AttitudeStream
-from nn_estimation.bags import BagReader, BagWriter
-from nn_estimation.inference import Model
 from nn_estimation.messages import ImuMessage, MagneticFieldMessage
 
 NODE = "nn_estimation.attitude.node"
@@ -32,8 +26,6 @@ MODEL = Path(__file__).resolve().parents[2] / "models" / "attitude.onnx"
 PLAIN = ("use_network:=false",)
 UP = np.array([0.0, 0.0, 9.81])
 FIELD = np.array([0.0, 20e-6, -45e-6])  # [T] of a sensor that looks east
-TOLERANCE = 1e-6  # both paths run the same code on the same bytes
-RATE = 0.5  # times real time: a machine that is busy with other things must lose nothing either
 
 # Best effort, as drivers have it, would lose what waits for its turn on a busy machine.
 RELIABLE = tuple(
@@ -303,67 +295,3 @@ def test_no_sample_is_lost_at(
     stamps = [ns(message) for message in hand.attitudes]
     assert len(stamps) >= sent - rate  # a second for the start
     assert np.allclose(np.diff(stamps) * 1e-9, 1.0 / rate, atol=1e-6)
-
-
-# Live and offline
-
-
-def published(bag: Path) -> dict[Any, np.ndarray]:
-    """Attitude and bias by stamp."""
-    found: dict[int, list[np.ndarray]] = {}
-    with BagReader(bag) as reader:
-        for _, _, data in reader.raw([OUTPUT_TOPIC]):
-            m = cdr.decode_imu(data)
-            found[m.stamp_ns] = [m.orientation, m.orientation_covariance, m.gyro, m.accel]
-        for _, _, data in reader.raw([BIAS_TOPIC]):
-            v = cdr.decode_vector3(data)
-            found[v.stamp_ns].append(np.array([v.x, v.y, v.z]))
-    return {stamp: np.concatenate(parts) for stamp, parts in found.items()}
-
-
-def live(bag: Path, out: Path, start: Callable[..., Any], *ros_arguments: str) -> dict[Any, np.ndarray]:
-    """What the node publishes while a bag is played to it."""
-    node = start(NODE, *arguments(*ros_arguments))
-    recorder = start("nn_estimation.ros.recorder", str(out), OUTPUT_TOPIC, BIAS_TOPIC)
-    with BagReader(bag) as reader:
-        inputs = [topic for topic in reader.topics if topic.startswith("imu/")]
-    listening = start("nn_estimation.ros.listeners", OUTPUT_TOPIC, BIAS_TOPIC, *inputs, "--timeout", "60")
-    assert listening.wait(70.0) == 0, node.output
-    time.sleep(0.5)  # DDS matches the ends a moment after it lists them
-    given = ["--no-clock", "--rate", str(RATE), "--topics", *inputs, "--wait-for", *inputs]
-    player = start("nn_estimation.ros.player", str(bag), *given)
-    assert player.wait(120.0) == 0, player.output
-    time.sleep(1.0)
-    for process in (recorder, node):
-        process.interrupt()
-        assert process.wait() == 0, process.output
-    return published(out)
-
-
-@pytest.mark.parametrize("network", [False, True])
-def test_live_equals_offline_on_a_recorded_trial(
-    network: bool, data_root: Path, tmp_path: Path, start: Callable[..., Any]
-) -> None:
-    from nn_estimation.datasets.registry import import_set
-
-    name = "01_undisturbed_slow_rotation_A"
-    ((_, bag),) = import_set("broad", data_root / "attitude" / "broad", tmp_path, name)
-    with BagReader(bag) as reader, BagWriter(tmp_path / "cut", custom_data=reader.custom_data) as writer:
-        for topic, stamp, data in reader.raw():
-            if 25.0 < stamp * 1e-9 - reader.start < 45.0:
-                writer.write(topic, reader.topics[topic], stamp, data)
-    given = method(network)
-    setup = (
-        load_setups(Model.load(MODEL, provider="cpu"))["network"] if network else classical_setup("filter")
-    )
-    with BagReader(tmp_path / "cut") as reader:
-        write_replay(reader, AttitudeStream(setup), tmp_path / "offline")
-    offline = published(tmp_path / "offline")
-    found = live(tmp_path / "cut", tmp_path / "live", start, *given)
-    lost, added = sorted(set(offline) - set(found)), sorted(set(found) - set(offline))
-    assert not lost and not added, f"of {len(offline)}: {len(lost)} lost, {len(added)} added"
-    assert len(found) > 5000
-    for stamp, values in offline.items():
-        np.testing.assert_allclose(found[stamp], values, atol=TOLERANCE)
-    turned = [Rotation.from_quat(values[:4]) for values in (offline[min(offline)], offline[max(offline)])]
-    assert (turned[0].inv() * turned[1]).magnitude() > 0.1

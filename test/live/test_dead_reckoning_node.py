@@ -21,20 +21,13 @@ from sensor_msgs.msg import Imu
 from std_srvs.srv import Trigger
 
 from nn_estimation import cdr
-from nn_estimation.bags import BagReader, BagWriter
 from nn_estimation.dead_reckoning.filter import GRAVITY
-from nn_estimation.dead_reckoning.model import load_setups
-from nn_estimation.dead_reckoning.replay import OUTPUT_TOPIC, write_replay
-from nn_estimation.dead_reckoning.starting import Start
-from nn_estimation.dead_reckoning.stream import DeadReckoningStream, StreamParams
-from nn_estimation.inference import Model
 
 NODE = "nn_estimation.dead_reckoning.node"
 MODEL = Path(__file__).resolve().parents[2] / "models" / "dead_reckoning.onnx"
 PLAIN = ("use_network:=false",)
 HERE = ("start:=parameters", "start_speed:=5.0")
 UP = np.array([0.0, 0.0, GRAVITY])
-TOLERANCE = 1e-6  # both paths run the same code on the same bytes
 
 # Best effort, as drivers have it, would lose what waits for its turn on a busy machine.
 RELIABLE = "qos_overrides./imu/data_raw.subscription.reliability:=reliable"
@@ -217,94 +210,3 @@ def test_no_sample_is_lost_at(
     until(lambda: len(car.odometry) >= sent - levelling - 1)
     stamps = [m.header.stamp.sec * 10**9 + m.header.stamp.nanosec for m in car.odometry]
     assert np.allclose(np.diff(stamps) * 1e-9, 1.0 / rate, atol=1e-6)
-
-
-# Live and offline
-
-
-def published(bag: Path) -> dict[int, np.ndarray]:
-    """Odometry by stamp."""
-    found = {}
-    with BagReader(bag) as reader:
-        for _, _, data in reader.raw([OUTPUT_TOPIC]):
-            m = cdr.decode_odometry(data)
-            found[m.stamp_ns] = np.concatenate(
-                [
-                    m.position,
-                    m.quaternion,
-                    m.covariance,
-                    m.velocity,
-                    m.angular_velocity,
-                    m.velocity_covariance,
-                ]
-            )
-    return found
-
-
-def live(bag: Path, out: Path, start: Callable[..., Any], *ros_arguments: str) -> dict[int, np.ndarray]:
-    """What the node publishes while a bag is played to it."""
-    node = start(NODE, *arguments(f"model:={MODEL}", "provider:=cpu"), *ros_arguments)
-    recorder = start("nn_estimation.ros.recorder", str(out), OUTPUT_TOPIC)
-    with BagReader(bag) as reader:
-        inputs = list(reader.topics)
-    listening = start("nn_estimation.ros.listeners", OUTPUT_TOPIC, *inputs, "--timeout", "60")
-    assert listening.wait(70.0) == 0, node.output
-    time.sleep(0.5)  # DDS matches the ends a moment after it lists them
-    player = start("nn_estimation.ros.player", str(bag), "--no-clock", "--wait-for", *inputs)
-    assert player.wait(120.0) == 0, player.output
-    time.sleep(1.0)
-    for process in (recorder, node):
-        process.interrupt()
-        assert process.wait() == 0, process.output
-    return published(out)
-
-
-def test_live_equals_offline_from_a_start_by_parameters(tmp_path: Path, start: Callable[..., Any]) -> None:
-    pytest.importorskip("onnxruntime")
-    rng = np.random.default_rng(0)
-    with BagWriter(tmp_path / "bag") as writer:
-        for n in range(1500):
-            t = 1000.0 + 0.01 * n
-            gyro, accel = rng.normal(0, 0.02, 3), UP + rng.normal(0, 0.3, 3)
-            writer.write("imu/data_raw", cdr.IMU, round(t * 1e9), sample(t, gyro, accel))
-    setup = load_setups(Model.load(MODEL, provider="cpu"))["network"]
-    stream = DeadReckoningStream(setup, StreamParams(start=Start(speed=5.0)))
-    with BagReader(tmp_path / "bag") as reader:
-        write_replay(reader, stream, tmp_path / "offline")
-    offline = published(tmp_path / "offline")
-    found = live(
-        tmp_path / "bag", tmp_path / "live", start, "-p", "start:=parameters", "-p", "start_speed:=5.0"
-    )
-    assert set(found) == set(offline) and len(found) > 1400
-    for stamp, values in offline.items():
-        np.testing.assert_allclose(found[stamp], values, atol=TOLERANCE)
-
-
-def test_live_equals_offline_on_a_recorded_drive_whose_aiding_ends(
-    data_root: Path, tmp_path: Path, start: Callable[..., Any]
-) -> None:
-    """The aiding begins a second before the samples, so that its first message is there for both."""
-    pytest.importorskip("onnxruntime")
-    from nn_estimation.datasets.registry import import_set
-
-    name = "2011_10_03_drive_0047_extract"
-    ((_, bag),) = import_set("kitti", data_root / "kitti_oxts", tmp_path, name)
-    with BagReader(bag) as reader, BagWriter(tmp_path / "cut", custom_data=reader.custom_data) as writer:
-        for topic, stamp, data in reader.raw():
-            since = stamp * 1e-9 - reader.start
-            if topic == "imu/data_raw" and 1.0 < since < 20.0:
-                writer.write(topic, cdr.IMU, stamp, data)
-            elif topic == "ground_truth/odometry" and since < 8.0:
-                writer.write("odometry", cdr.ODOMETRY, stamp, data)
-    setup = load_setups(Model.load(MODEL, provider="cpu"))["network"]
-    stream = DeadReckoningStream(setup, StreamParams("odometry", latitude=math.radians(49.0)))
-    with BagReader(tmp_path / "cut") as reader:
-        write_replay(reader, stream, tmp_path / "offline")
-        begin = reader.start
-    offline = published(tmp_path / "offline")
-    found = live(tmp_path / "cut", tmp_path / "live", start, "-p", "aiding:=odometry", "-p", "latitude:=49.0")
-    assert set(found) == set(offline) and len(found) > 1800
-    after = [stamp for stamp in offline if stamp * 1e-9 > begin + 9.0]
-    assert len(after) > 1000
-    for stamp in after:
-        np.testing.assert_allclose(found[stamp], offline[stamp], atol=TOLERANCE)
