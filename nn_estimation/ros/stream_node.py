@@ -127,7 +127,23 @@ class StreamNode(ManagedNode):
         self.stream = stream
         self._latency = Latency(parameters["latency_budget_us"] * 1e-6, self._unit)
         for topic, msgtype in stream.topics.items():
-            self.subscribe(message_class(msgtype), topic, partial(self._on_message, topic))
+            self.subscribe(message_class(msgtype), topic, partial(self.process, self.take, topic))
+
+    def process(self, make: Callable[..., Due], *given: Any) -> None:
+        """Publish what `make` makes of what is given; what it raises costs the state of the stream, not the node."""
+        if not self.active:
+            return
+        begin = time.perf_counter()
+        count, due = NOTHING
+        try:
+            count, due = make(*given)
+        except Exception as error:
+            self.get_logger().error(f"{self.lost} was dropped: {error!r}", throttle_duration_sec=30.0)
+            self.stream.reset()
+        computed = time.perf_counter()
+        for publish, message in due:
+            publish(message)
+        self._latency.add(computed - begin, count, time.perf_counter() - computed)
 
     def reset(self) -> None:
         """See `ManagedNode`."""
@@ -158,21 +174,3 @@ class StreamNode(ManagedNode):
         if (model := self._model) is not None:
             values |= {"file": model.path, "sha256": model.sha256, "provider": model.provider}
         return Status("model", values=values)
-
-    def _on_message(self, topic: str, data: bytes) -> None:
-        if self.active:
-            self.process(self.take, topic, data)
-
-    def process(self, make: Callable[..., Due], *given: Any) -> None:
-        """Publish what `make` makes of what is given; what it raises costs the state of the stream, not the node."""
-        begin = time.perf_counter()
-        count, due = NOTHING
-        try:
-            count, due = make(*given)
-        except Exception as error:
-            self.get_logger().error(f"{self.lost} was dropped: {error!r}", throttle_duration_sec=30.0)
-            self.stream.reset()
-        computed = time.perf_counter()
-        for publish, message in due:
-            publish(message)
-        self._latency.add(computed - begin, count, time.perf_counter() - computed)

@@ -52,7 +52,7 @@ class EpochNode(StreamNode):
         return ranges, due
 
     def _on_silence(self) -> None:
-        if self.active and time.monotonic() - self._fed > SILENCE:
+        if time.monotonic() - self._fed > SILENCE:
             self.process(self._all, self.stream.flush())
 
 

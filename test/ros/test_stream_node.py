@@ -82,12 +82,12 @@ def make() -> Iterator[Callable[..., SumNode]]:
 def test_what_is_due_of_a_message_is_published_while_the_node_is_active(make: Callable[..., SumNode]) -> None:
     node = make(use_network=False)
     node.trigger_configure()
-    node._on_message(TOPIC, b"early")
+    node.process(node.take, TOPIC, b"early")
     node.trigger_activate()
     for data in (b"one", b"", b"three"):
-        node._on_message(TOPIC, data)
+        node.process(node.take, TOPIC, data)
     node.trigger_deactivate()
-    node._on_message(TOPIC, b"late")
+    node.process(node.take, TOPIC, b"late")
     assert node.published == [3, 8] and node.stream.total == 0
 
 
@@ -95,7 +95,7 @@ def test_an_exception_costs_the_state_of_the_stream_and_not_the_node(make: Calla
     node = make(use_network=False)
     assert node.autostart()
     for data in (b"one", b"bad", b"three"):
-        node._on_message(TOPIC, data)
+        node.process(node.take, TOPIC, data)
     assert node.published == [3, 5]
 
 
@@ -106,7 +106,7 @@ def test_problems_are_warnings_and_errors_where_they_are_severe(make: Callable[.
     assert (model.name, model.values) == ("model", {"method": "plain"})
     assert latency.name == "latency" and "rate [sums/s]" in latency.values
     assert [(s.name, s.level, s.message) for s in aspects] == [("input", OK, "ok"), ("other", OK, "ok")]
-    node._on_message(TOPIC, b"longer than ten")
+    node.process(node.take, TOPIC, b"longer than ten")
     _, _, *aspects = node.statuses()
     assert [(s.level, s.message) for s in aspects] == [(ERROR, "too long"), (WARN, "too long")]
     assert aspects[0].values == {"total": 15}
