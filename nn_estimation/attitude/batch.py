@@ -9,7 +9,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from nn_estimation.attitude import inclination, kernel
+from nn_estimation.attitude import inclination, kernel, sweeps
 from nn_estimation.attitude.constants import Constants, packed
 from nn_estimation.attitude.estimator import (
     GIVE_UP,
@@ -106,7 +106,7 @@ def prepare(
     made = np.array([interval, field_interval(mag_stamp, stamp[begun - 1], interval)])
     dt = np.diff(stamp, prepend=stamp[0])
     used, fields = np.empty(count, np.int64), np.zeros((count, 3))
-    kernel.carry_all(stamp, gyro, mag_stamp, mag, DELAY, used, fields)
+    sweeps.carry_all(stamp, gyro, mag_stamp, mag, DELAY, used, fields)
     return Prepared(dt, fields, used, *_vqf_over(made, dt, gyro, accel, fields, used, mag_stamp))
 
 
@@ -138,7 +138,7 @@ def filtered(
     kept = R, x, shares, memory
     inputs = gyro, accel, prepared.fields, prepared.used, prepared.dt, prepared.rest
     while at < count:
-        at, looked, _ = kernel.run(at, state.arrays(), inputs, given, work, kept, look is not None)
+        at, looked, _ = sweeps.run(at, state.arrays(), inputs, given, work, kept, look is not None)
         if looked and look is not None:
             look(state, at)
     return kept
@@ -168,10 +168,10 @@ def _stretch(
     angle, share, variance = np.repeat(np.array(said).T, np.diff([*ends, count]), axis=1)
     trust = shares[:, 0] if setup.filtered else np.zeros(count)
     w, q = np.empty((count, 3)), np.empty((count, 4))
-    kernel.compose_all(prepared.peer, R, x, angle, share, trust, gyro, packed(c), w, q)
+    sweeps.compose_all(prepared.peer, R, x, angle, share, trust, gyro, packed(c), w, q)
     known = np.maximum.accumulate(prepared.used >= 0)
     variances = np.empty((count, 2))
-    kernel.bounds_all(memory, shares[:, 1], trust, share, variance, packed(c), variances)
+    sweeps.bounds_all(memory, shares[:, 1], trust, share, variance, packed(c), variances)
     covariance = np.zeros((count, 3, 3))
     covariance[:, 0, 0] = covariance[:, 1, 1] = variances[:, 0]
     covariance[:, 2, 2] = np.where(known, variances[:, 1], UNKNOWN_HEADING)
@@ -190,7 +190,7 @@ def _vqf_over(
     """Quaternions (N, 4) w, x, y, z and rest (N,) of VQF over a recording."""
     at, to = np.empty(len(dt), np.int64), np.empty((len(dt), 2))
     mean, current = made.copy(), made.copy()
-    count = kernel.changes(dt, used, mag_stamp, mean, current, at, to)
+    count = sweeps.changes(dt, used, mag_stamp, mean, current, at, to)
     vqf, edges = make_vqf(made), [0, *at[:count], len(dt)]
     intervals = [made, *to[:count]]
     fields = np.where((used >= 0)[:, None], fields, 0.0)  # VQF leaves zeros out

@@ -1,4 +1,4 @@
-"""The compiled part of the estimator: what is done at every sample, one by one and over a recording the same."""
+"""The compiled part of the estimator: what is done at every sample, online and in `sweeps` over a recording the same."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 from numba import njit
 
 from nn_estimation.attitude import features
-from nn_estimation.attitude.field import CAPACITY, carry, turn
+from nn_estimation.attitude.field import carry, turn
 from nn_estimation.attitude.heading import matrix, twist, wrapped
 from nn_estimation.attitude.inclination import (
     ASTRAY,
@@ -27,9 +27,8 @@ from nn_estimation.attitude.inclination import (
 )
 from nn_estimation.filters import quaternion, so3_exp
 
-IDLE, BLOCK, LOOK, RESTART = range(
-    4
-)  # what a sample ended: nothing, a block, one with a field; or it began anew
+# What a sample ended: nothing, a block, one with a field; or the filter began anew.
+IDLE, BLOCK, LOOK, RESTART = range(4)
 LARGEST = 1e4  # [m/s, m] of what must be near zero, from which on the inclination filter begins anew
 LONGEST = 0.25  # [s] between two samples that are integrated; a longer gap is bridged
 FIELD_AGE = 0.5  # [s] after which a field is of no use
@@ -37,13 +36,8 @@ OTHER_RATE = 1.33  # times the rate that VQF was made for, from which on it is m
 _OVER = 1.0  # [s] over which rates are averaged
 # Intervals of samples and of fields that VQF is made for, their means, the stamp of the last field.
 MADE, MEAN, HEARD, CLOCKS = 0, 2, 4, 5
-RATE, TURNED, COVARIANCE, GYRO_BIAS, OUT = (
-    0,
-    3,
-    7,
-    16,
-    19,
-)  # turn rate, quaternion, ... in what `sample` writes
+# In what `sample` writes: turn rate, quaternion, covariance, bias of the gyro.
+RATE, TURNED, COVARIANCE, GYRO_BIAS, OUT = 0, 3, 7, 16, 19
 
 
 @njit(cache=True)
@@ -281,59 +275,6 @@ def sample(state, gyro, accel, heard, dt, rest, peer, heading, how, out):  # typ
 
 
 @njit(cache=True)
-def run(first, state, inputs, constants, work, kept, stop):  # type: ignore[no-untyped-def]
-    """`advance` from sample `first` on, to the end or, with `stop`, through the next look.
-
-    Args:
-        first: index.
-        state: see `advance`.
-        inputs: gyro (N, 3) [rad/s], accel (N, 3) [m/s^2], fields (N, 3) and used (N,) of `carry_all`, dt (N,) [s],
-            rest (N,) bool.
-        constants: see `constants.packed`.
-        work: of the inclination filter.
-        kept: (N, 3, 3), (N, 22), (N, 2), (N, MEMORY) that receive R, x, the share of the filter with its tilt
-            variance, and the memory.
-        stop: bool.
-
-    Returns:
-        Index of the next sample, whether it stopped at a look, number of restarts.
-    """
-    gyro, accel, fields, used, dt, rest = inputs
-    R, x, P, memory, field = state[0], state[1], state[2], state[4], state[8]
-    rotations, states, shares, memories = kept
-    c = constants[0]
-    restarts = 0
-    for n in range(first, len(dt)):
-        heard = used[n] >= 0
-        if heard:
-            field[:] = fields[n]
-        ended = advance(state, gyro[n], accel[n], heard, dt[n], rest[n], constants, work)
-        restarts += ended == RESTART
-        rotations[n], states[n], memories[n] = R, x, memory
-        shares[n, 0], shares[n, 1] = trust(P, memory, c), tilt_variance(P)
-        if stop and ended == LOOK:
-            return n + 1, True, restarts
-    return len(dt), False, restarts
-
-
-@njit(cache=True)
-def compose_all(peer, R, x, angle, share, trusted, gyro, constants, w, out):  # type: ignore[no-untyped-def]
-    """`compose` of N samples; into (N, 3) and (N, 4)."""
-    c = constants[0]
-    for n in range(len(peer)):
-        turn_rate(x[n], gyro[n], w[n])
-        compose(peer[n], R[n], angle[n], share[n], trusted[n], w[n], c, out[n])
-
-
-@njit(cache=True)
-def bounds_all(memory, tilt, trusted, share, heading, constants, out):  # type: ignore[no-untyped-def]
-    """`bounds` of N samples; into (N, 2)."""
-    c = constants[0]
-    for n in range(len(out)):
-        out[n] = bounds(memory[n], tilt[n], trusted[n], share[n], heading[n], c)
-
-
-@njit(cache=True)
 def _turn(R, angle, out):  # type: ignore[no-untyped-def]
     c, s = math.cos(angle), math.sin(angle)
     for j in range(3):
@@ -366,63 +307,3 @@ def changed(mean, made, dt, i):  # type: ignore[no-untyped-def]
         return False
     made[i] = mean[i]
     return True
-
-
-@njit(cache=True)
-def changes(dt, used, mag_stamp, mean, made, at, to):  # type: ignore[no-untyped-def]
-    """Where in a recording VQF is made anew.
-
-    Args:
-        dt: (N,) [s].
-        used: (N,) see `carry_all`.
-        mag_stamp: (M,) [s].
-        mean: (2,) [s] see `changed`; changed.
-        made: (2,) [s] see `changed`; changed.
-        at: (K,) int64 receives the indices of the samples.
-        to: (K, 2) [s] receives what it is made for then.
-
-    Returns:
-        How many.
-    """
-    count, before = 0, -1
-    for n in range(len(dt)):
-        anew = False
-        if used[n] >= 0:
-            anew = before >= 0 and changed(mean, made, mag_stamp[used[n]] - mag_stamp[before], 1)
-            before = used[n]
-        anew |= changed(mean, made, dt[n], 0)
-        if anew and count < len(at):
-            at[count] = n
-            to[count] = made
-            count += 1
-    return count
-
-
-@njit(cache=True)
-def carry_all(stamp, gyro, mag_stamp, mag, delay, used, fields):  # type: ignore[no-untyped-def]
-    """The fields of a recording at the samples they count at.
-
-    Args:
-        stamp: (N,) [s].
-        gyro: (N, 3) [rad/s].
-        mag_stamp: (M,) [s].
-        mag: (M, 3).
-        delay: [s] see `field.DELAY`.
-        used: (N,) int64 receives the index of the field that counts at a sample, or -1.
-        fields: (N, 3) receives it, carried to the sample; zeros where there is none.
-    """
-    ring, stamps = np.zeros((CAPACITY, 3, 3)), np.full(CAPACITY, -np.inf)
-    ring[0] = np.eye(3)
-    stamps[0] = stamp[0]
-    head, at = 0, 0
-    for n in range(len(stamp)):
-        if n:
-            head = turn(ring, stamps, head, stamp[n], gyro[n], stamp[n] - stamp[n - 1])
-        used[n] = -1
-        while at < len(mag_stamp) and mag_stamp[at] + delay <= stamp[n] + 1e-7:
-            used[n] = at
-            at += 1
-        if used[n] >= 0 and not carry(
-            ring, stamps, head, mag_stamp[used[n]], gyro[n], mag[used[n]], fields[n]
-        ):
-            used[n] = -1

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import minimize_scalar
 
-from nn_estimation.attitude import kernel
+from nn_estimation.attitude import sweeps
 from nn_estimation.attitude.batch import Prepared, filtered, prepare
 from nn_estimation.attitude.constants import Constants, packed
 from nn_estimation.attitude.trial import Trial, TrialError
@@ -76,7 +76,7 @@ def incline(seen: Seen, constants: Constants, trust: float | None = None) -> Inc
     R, x, shares, _ = filtered(seen.prepared, t.gyro, t.accel, constants)
     trusted = shares[rows, 0] if trust is None else np.full(len(rows), trust)
     zeros, w, q = np.zeros(len(rows)), np.empty((len(rows), 3)), np.empty((len(rows), 4))
-    kernel.compose_all(
+    sweeps.compose_all(
         *(
             seen.prepared.peer[rows],
             R[rows],

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nn_estimation.attitude import kernel
+from nn_estimation.attitude import sweeps
 from nn_estimation.attitude.batch import Track, track
 from nn_estimation.attitude.estimator import UNKNOWN_HEADING, AttitudeEstimator
 from nn_estimation.attitude.model import Setup, classical_setup, load_setups
@@ -126,7 +126,7 @@ def changed_at(dt: np.ndarray) -> list[int]:
     """Where VQF is made anew by intervals (N,) [s] of the samples alone."""
     at, to = np.empty(len(dt), np.int64), np.empty((len(dt), 2))
     used, made = np.full(len(dt), -1), np.array([0.01, 0.01])
-    count = kernel.changes(dt, used, np.empty(0), made.copy(), made, at, to)
+    count = sweeps.changes(dt, used, np.empty(0), made.copy(), made, at, to)
     return [int(n) for n in at[:count]]
 
 
