@@ -1,4 +1,4 @@
-"""The compiled part of the estimator: what is done at every sample, online and in `sweeps` over a recording the same."""
+"""The compiled part of the estimator: what is done at every sample, online and in `sweeps` over a recording alike."""
 
 from __future__ import annotations
 
