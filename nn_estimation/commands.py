@@ -6,21 +6,15 @@ import json
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from nn_estimation.configuration import from_yaml
+from nn_estimation.evaluation import Evaluation
 
 if TYPE_CHECKING:
     from nn_estimation.report import Picture
 
 S = TypeVar("S")
-
-
-class Evaluation(Protocol):
-    """What the evaluation of every wing holds."""
-
-    results: dict[str, Any]  # task, model, recordings, summary
-    notes: list[str]
 
 
 def refuse(args: Namespace, *options: str) -> None:
@@ -75,7 +69,7 @@ def progress(args: Namespace) -> Callable[[str], None] | None:
 
 def present(
     args: Namespace,
-    evaluation: Evaluation,
+    evaluation: Evaluation[Any],
     title: str,
     verdict: str,
     pictures: Callable[[], Sequence[Picture]],
@@ -113,7 +107,7 @@ def present(
 
 def _write_report(
     args: Namespace,
-    evaluation: Evaluation,
+    evaluation: Evaluation[Any],
     title: str,
     verdict: str,
     pictures: Sequence[Picture],

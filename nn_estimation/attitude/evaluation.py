@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,6 +16,7 @@ from nn_estimation.attitude.estimator import START_UP
 from nn_estimation.attitude.model import METHODS, TASK, Setup, load_setups
 from nn_estimation.attitude.peers import PEERS, Peer, carried_forward, installed, vqf
 from nn_estimation.attitude.trial import Trial, read_trial
+from nn_estimation.evaluation import Evaluation, unused
 from nn_estimation.inference import Model
 from nn_estimation.metrics import AttitudeErrors, attitude_errors, attitude_metrics
 
@@ -53,15 +54,6 @@ class Estimate(NamedTuple):
     spoke: np.ndarray | None = None  # (N,) bool
 
 
-@dataclass
-class Evaluation:
-    """Numbers and what the figures are drawn from."""
-
-    results: dict[str, Any]  # task, model, recordings, summary
-    traces: dict[str, dict[str, AttitudeTrace]]  # recording, method
-    notes: list[str] = field(default_factory=list)
-
-
 def evaluate(
     bags: Sequence[str | Path],
     model_path: str | Path,
@@ -69,7 +61,7 @@ def evaluate(
     remap: Mapping[str, str] | None = None,
     truth: str | None = None,
     progress: Callable[[str], None] | None = None,
-) -> Evaluation:
+) -> Evaluation[AttitudeTrace]:
     """Run the methods of a model and the published filters that are installed over bags.
 
     Nothing is aligned, but where the truth knows no north or the bag has no magnetometer: there the heading of every
@@ -96,7 +88,7 @@ def evaluate(
     about: dict[str, list[str]] = {}
     for path in bags:
         trial = read_trial(path, remap, truth)
-        name = _unused(trial.name, traces)
+        name = unused(trial.name, traces)
         traces[name] = {}
         estimates = {}
         for method in (*METHODS[:2], *peers, *METHODS[2:]):
@@ -223,10 +215,3 @@ def _of_bounds(summary: Mapping[str, Mapping[str, float]]) -> list[str]:
                     f"{method}: {kind} bounds too small, within 2 sigma {100 * share:.0f} % (95 if true)"
                 )
     return found
-
-
-def _unused(name: str, taken: Mapping[str, object]) -> str:
-    number, unused = 2, name
-    while unused in taken:
-        unused, number = f"{name} ({number})", number + 1
-    return unused

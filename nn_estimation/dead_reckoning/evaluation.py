@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from nn_estimation.dead_reckoning.drive import Drive, DriveError, read_drive
 from nn_estimation.dead_reckoning.estimator import DeadReckoning
 from nn_estimation.dead_reckoning.model import METHODS, TASK, Setup, load_setups
 from nn_estimation.dead_reckoning.tuning import MIN_STRETCH, frames, pooled
+from nn_estimation.evaluation import Evaluation, unused
 from nn_estimation.inference import Model
 from nn_estimation.metrics import SEGMENTS, SegmentErrors, coverage, nees, segment_errors
 
@@ -63,15 +64,6 @@ class DriveTrace:
         return segment_errors(self.R_true, self.true_position, self.R, self.position)
 
 
-@dataclass
-class Evaluation:
-    """Numbers and what the figures are drawn from."""
-
-    results: dict[str, Any]  # task, model, recordings, summary
-    traces: dict[str, dict[str, list[DriveTrace]]]  # recording, method, stretches
-    notes: list[str] = field(default_factory=list)
-
-
 def evaluate(
     bags: Sequence[str | Path],
     model_path: str | Path,
@@ -80,7 +72,7 @@ def evaluate(
     remap: Mapping[str, str] | None = None,
     truth: str | None = None,
     progress: Callable[[str], None] | None = None,
-) -> Evaluation:
+) -> Evaluation[list[DriveTrace]]:  # of each stretch
     """Run the methods of a model over bags.
 
     Each method starts at the true pose and velocity of the first sample, and anew after each gap of the IMU, as in
@@ -111,7 +103,7 @@ def evaluate(
     for path in bags:
         say(f"reading {path}")
         drive = read_drive(path, remap, truth)
-        name = _unused(drive.name, traces)
+        name = unused(drive.name, traces)
         stretches = [part for part in drive.without_gaps() if scorable(part)]
         if not stretches:
             raise DriveError(f"{path} has no stretch of {MIN_STRETCH:.0f} s of IMU with truth")
@@ -241,10 +233,3 @@ def metrics(traces: Sequence[DriveTrace]) -> dict[str, float]:
     found["nis"] = float(nis.mean()) / 2.0 if len(nis) else math.nan
     found["network_share"] = sum(trace.spoken for trace in traces) / looks if looks else math.nan
     return {name: value for name, value in found.items() if math.isfinite(value)}
-
-
-def _unused(name: str, taken: Mapping[str, object]) -> str:
-    number, unused = 2, name
-    while unused in taken:
-        unused, number = f"{name} ({number})", number + 1
-    return unused

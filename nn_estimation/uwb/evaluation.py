@@ -12,6 +12,7 @@ from scipy.spatial.transform import Rotation, Slerp
 
 from nn_estimation import cdr
 from nn_estimation.bags import BagReader
+from nn_estimation.evaluation import Evaluation, unused
 from nn_estimation.inference import Model
 from nn_estimation.metrics import pose_metrics, range_metrics
 from nn_estimation.recorded import TRUTH_TOPIC, interpolated, reached
@@ -33,14 +34,11 @@ MIN_TRACKED = 0.5  # share of epochs with a pose below which a recording counts 
 
 
 @dataclass
-class Evaluation:
-    """Numbers and what the figures are drawn from."""
+class RangeEvaluation(Evaluation[tuple[ErrorTrace, PoseTrace | None]]):
+    """With what the figures name."""
 
-    results: dict[str, Any]  # task, model, recordings, summary
-    traces: dict[str, dict[str, tuple[ErrorTrace, PoseTrace | None]]]
-    links: list[str]
-    layouts: dict[str, Layout]
-    notes: list[str] = field(default_factory=list)
+    links: list[str] = field(default_factory=list)
+    layouts: dict[str, Layout] = field(default_factory=dict)
 
 
 class SideBySide:
@@ -80,7 +78,7 @@ def evaluate(
     anchors: str | Path | None = None,
     params: EstimatorParams | None = None,
     progress: Callable[[str], None] | None = None,
-) -> Evaluation:
+) -> RangeEvaluation:
     """Run the methods of a model over bags.
 
     Each method localizes in a closed loop on its own corrected ranges, and its range errors are those at its
@@ -109,7 +107,7 @@ def evaluate(
     for path in bags:
         say(f"reading {path}")
         samples = read_recording(path, remap, truth, anchors)
-        name = _unused(samples.recordings[0], traces)
+        name = unused(samples.recordings[0], traces)
         with BagReader(path, remap) as bag:
             layouts[name] = layout = layout_of(bag, anchors)
             table = load_bias_models(model, layout)
@@ -124,7 +122,7 @@ def evaluate(
                 found = {m.method: (_open_loop(m, layout, samples), None) for m in chosen}
         _number_links(found, samples.links, links)
         traces[name] = found
-    return Evaluation(_results(model_path, traces, methods), traces, links, layouts, notes)
+    return RangeEvaluation(_results(model_path, traces, methods), traces, notes, links, layouts)
 
 
 def localizable(layout: Layout, samples: Samples) -> bool:
@@ -305,10 +303,3 @@ def joined(poses: Sequence[PoseTrace]) -> PoseTrace:
 
 
 _POSE_COLUMNS = ("stamp", "position", "truth", "covariance", "yaw", "yaw_truth")
-
-
-def _unused(name: str, taken: Mapping[str, object]) -> str:
-    number, unused = 2, name
-    while unused in taken:
-        unused, number = f"{name} ({number})", number + 1
-    return unused

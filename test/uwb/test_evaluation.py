@@ -10,7 +10,7 @@ from nn_estimation.bags import BagError, BagReader, BagWriter
 from nn_estimation.datasets.recording import Recording, yaw_quaternion
 from nn_estimation.shipped import default_model
 from nn_estimation.uwb.bias import METHODS
-from nn_estimation.uwb.evaluation import Evaluation, evaluate
+from nn_estimation.uwb.evaluation import RangeEvaluation, evaluate
 from nn_estimation.uwb.samples import SampleError, read_recording
 
 MODEL = default_model("uwb_demo.onnx")
@@ -25,7 +25,7 @@ POSITION = {
 
 
 @pytest.fixture(scope="module")
-def found(flight: Path) -> Evaluation:
+def found(flight: Path) -> RangeEvaluation:
     return evaluate([flight], MODEL)
 
 
@@ -39,7 +39,7 @@ def cut(bag: Path, out: Path, *topics: str, seconds: float = 1e9, **custom: str)
     return out
 
 
-def test_the_results_have_the_shape_of_every_report(found: Evaluation) -> None:
+def test_the_results_have_the_shape_of_every_report(found: RangeEvaluation) -> None:
     assert set(found.results) == {"task", "model", "recordings", "summary"}
     assert found.results["task"] == "uwb" and found.results["model"] == str(MODEL)
     assert list(found.results["recordings"]) == ["flight"]
@@ -52,7 +52,7 @@ def test_the_results_have_the_shape_of_every_report(found: Evaluation) -> None:
 
 
 def test_all_methods_are_scored_on_the_same_ranges_against_the_same_truth(
-    found: Evaluation, flight: Path
+    found: RangeEvaluation, flight: Path
 ) -> None:
     samples = read_recording(flight)
     traces = [errors for errors, _ in found.traces["flight"].values()]
@@ -62,14 +62,16 @@ def test_all_methods_are_scored_on_the_same_ranges_against_the_same_truth(
             np.testing.assert_array_equal(getattr(trace, column), getattr(traces[0], column))
 
 
-def test_no_scored_range_is_left_out_and_raw_is_what_was_measured(found: Evaluation, flight: Path) -> None:
+def test_no_scored_range_is_left_out_and_raw_is_what_was_measured(
+    found: RangeEvaluation, flight: Path
+) -> None:
     samples = read_recording(flight)
     raw, _ = found.traces["flight"]["raw"]
     np.testing.assert_allclose(raw.error, samples.error, atol=1e-12)
     assert found.results["summary"]["raw"]["rmse_m"] == pytest.approx(np.sqrt(np.mean(samples.error**2)))
 
 
-def test_each_step_adds_what_the_simulation_put_in(found: Evaluation) -> None:
+def test_each_step_adds_what_the_simulation_put_in(found: RangeEvaluation) -> None:
     row = found.results["summary"]
     assert row["constant"]["rmse_m"] < 0.7 * row["raw"]["rmse_m"]
     assert row["network"]["rmse_m"] < 0.7 * row["affine"]["rmse_m"]
@@ -77,7 +79,7 @@ def test_each_step_adds_what_the_simulation_put_in(found: Evaluation) -> None:
     assert row["network"]["yaw_rmse_deg"] < row["affine"]["yaw_rmse_deg"]
 
 
-def test_predicted_bounds_hold_on_a_flight_never_seen(found: Evaluation) -> None:
+def test_predicted_bounds_hold_on_a_flight_never_seen(found: RangeEvaluation) -> None:
     for method in ("ridge", "network"):
         row = found.results["summary"][method]
         # 7 points is what the project promises; ten seconds hold few independent position errors.
