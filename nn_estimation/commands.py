@@ -90,11 +90,16 @@ def present(
     Returns:
         The exit code.
     """
-    from nn_estimation.report import text_table
+    from nn_estimation.inference import Model
+    from nn_estimation.report import Report, text_table, write
 
     page = ""
     if args.report:
-        page = f" · {_write_report(args, evaluation, title, verdict, pictures(), facts or {})}"
+        title = f"{title}: {', '.join(evaluation.traces)}"
+        model = {"model": str(args.model), "sha256": Model.load(args.model).sha256}
+        made = {**model, **(facts or {}), "command": args.command_line}
+        report = Report(title, verdict, evaluation.results, pictures(), made, evaluation.notes)
+        page = f" · {write(report, args.report)}"
     if args.json:
         print(json.dumps(evaluation.results))
     else:
@@ -103,23 +108,6 @@ def present(
             print(f"note: {note}")
         print(verdict + page)
     return 0 if args.require is None or (percent is not None and percent >= args.require) else 1
-
-
-def _write_report(
-    args: Namespace,
-    evaluation: Evaluation[Any],
-    title: str,
-    verdict: str,
-    pictures: Sequence[Picture],
-    facts: Mapping[str, str],
-) -> Any:
-    from nn_estimation.inference import Model
-    from nn_estimation.report import Report, write
-
-    title = f"{title}: {', '.join(evaluation.results['recordings'])}"
-    model = {"model": str(args.model), "sha256": Model.load(args.model).sha256}
-    made = {**model, **facts, "command": args.command_line}
-    return write(Report(title, verdict, evaluation.results, pictures, made, evaluation.notes), args.report)
 
 
 def chosen(args: Namespace, setups: Mapping[str, S]) -> S:
