@@ -14,9 +14,10 @@ from nn_estimation.attitude.checks import FieldChecks, SignalChecks
 from nn_estimation.attitude.estimator import GIVE_UP, Attitude, AttitudeEstimator
 from nn_estimation.attitude.frames import World
 from nn_estimation.attitude.model import Setup
-from nn_estimation.attitude.trial import IMU_TOPIC, MAG_TOPIC
+from nn_estimation.attitude.trial import MAG_TOPIC
 from nn_estimation.messages import ImuMessage
 from nn_estimation.pace import Pace
+from nn_estimation.recorded import IMU_TOPIC
 
 MALFORMED, INVALID_STAMP, INVALID_SAMPLE, NO_ACCELERATION, LATE, JUMP, GAP = (
     "malformed message",

@@ -20,8 +20,9 @@ from nn_estimation.dead_reckoning.model import Setup
 from nn_estimation.dead_reckoning.starting import Start, Starter
 from nn_estimation.geodesy import LocalFrame
 from nn_estimation.pace import Pace
+from nn_estimation.recorded import IMU_TOPIC
 
-IMU_TOPIC, SET_POSE_TOPIC, ODOMETRY_TOPIC = "imu/data_raw", "set_pose", "odometry"
+SET_POSE_TOPIC, ODOMETRY_TOPIC = "set_pose", "odometry"
 FIX_TOPIC, FIX_VELOCITY_TOPIC, WHEEL_TOPIC = "fix", "fix_velocity", "wheel/twist"
 AIDING = ("none", "odometry", "fix")
 MALFORMED, INVALID_STAMP, INVALID_SAMPLE, LATE, JUMP = (
