@@ -26,15 +26,17 @@ def warm_up(setup: Setup) -> None:
     stream = DeadReckoningStream(setup, StreamParams("odometry", wheel_speed=True, start=Start()))
     seconds = 3.0 if setup.network is None else setup.network.bank.settles + 1.0
     quaternion, nothing, unknown = np.array([0.0, 0.0, 0.0, 1.0]), np.zeros(3), np.zeros(9)
-    up = np.array([0.0, 0.0, GRAVITY])
+    up, before = np.array([0.0, 0.0, GRAVITY]), None
     for n in range(1, round(seconds * RATE)):
         ns = 10**9 + n * 10**9 // RATE
         imu = cdr.ImuMessage(ns, "", nothing, up, quaternion, unknown, unknown, unknown)
         estimate = stream.feed(IMU_TOPIC, cdr.encode_imu(imu))
-        if estimate is not None and n % RATE == 0:
-            stream.feed(ODOMETRY_TOPIC, encode_estimate(estimate))
+        if estimate is not None and before is not None and n % RATE == 0:
+            # Late by a sample, which is then gone through again.
+            stream.feed(ODOMETRY_TOPIC, encode_estimate(before))
             wheels = cdr.TwistCovarianceMessage(ns, "", nothing, nothing, np.zeros(36))
             stream.feed(WHEEL_TOPIC, cdr.encode_twist_covariance(wheels))
+        before = estimate
     if setup.network is not None:
         setup.network.reset()
         setup.network.counts = dict.fromkeys(REASONS, 0)
