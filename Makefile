@@ -7,6 +7,8 @@ JAZZY_PYTHON ?= $(shell for p in python3.12 $(HOME)/.pyenv/versions/3.12*/bin/py
 	$$p -c "import sys; print(sys.executable)" 2>/dev/null && break; done)
 JAZZY := .venv-jazzy
 JAZZY_LOG := $(JAZZY).log
+# What is imported is compiled then; all that is installed would take as long again.
+INSTALL := pip install -q --disable-pip-version-check --no-compile
 
 .PHONY: demo test test-fast test-kilted test-jazzy test-jazzy-aside clean
 
@@ -35,29 +37,29 @@ ifeq ($(JAZZY_PYTHON),)
 	@echo "SKIPPED: Jazzy on Python 3.12 was not tested: no python3.12 on this machine (set JAZZY_PYTHON)"
 else
 	@$(MAKE) --no-print-directory $(JAZZY)/stamp
-	$(JAZZY)/bin/python -m pytest -q test/live test/[!_]*/ test/test_*.py
+	$(JAZZY)/bin/python -m pytest -q --ignore test/test_style.py test/live test/[!_]*/ test/test_*.py
 endif
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "nn_estimation wants Python 3.11 or newer, this is " + sys.version.split()[0] + ": set PYTHON=python3.x")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install -q --disable-pip-version-check --upgrade pip "setuptools>=64" wheel
+	$(BIN)/python -m $(INSTALL) --upgrade pip "setuptools>=64" wheel
 
 $(VENV)/run.stamp: setup.py | $(BIN)/python
 	@echo "Installing nn_estimation with the ROS wheels into $(VENV) (once) ..."
-	$(BIN)/python -m pip install -q --disable-pip-version-check -e ".[ros,cpu]"
+	$(BIN)/python -m $(INSTALL) -e ".[ros,cpu]"
 	@touch $@
 
 $(VENV)/test.stamp: setup.py | $(BIN)/python
 	@echo "Installing nn_estimation with what training and tests need into $(VENV) (once) ..."
-	$(BIN)/python -m pip install -q --disable-pip-version-check -e ".[ros,cpu,train,test]"
+	$(BIN)/python -m $(INSTALL) -e ".[ros,cpu,train,test]"
 	@touch $@ $(VENV)/run.stamp
 
 $(JAZZY)/stamp: setup.py
 	@echo "Installing nn_estimation with the Jazzy wheels into $(JAZZY) (once) ..."
 	$(JAZZY_PYTHON) -m venv $(JAZZY)
-	$(JAZZY)/bin/python -m pip install -q --disable-pip-version-check --upgrade pip "setuptools>=64" wheel
-	$(JAZZY)/bin/python -m pip install -q --disable-pip-version-check -e ".[ros-jazzy,cpu,test]"
+	$(JAZZY)/bin/python -m $(INSTALL) --upgrade pip "setuptools>=64" wheel
+	$(JAZZY)/bin/python -m $(INSTALL) -e ".[ros-jazzy,cpu,test]"
 	@touch $@
 
 clean:

@@ -1,6 +1,8 @@
 """Fixtures every test may use."""
 
 import os
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -19,6 +21,22 @@ def data_root() -> Path:
     if not DATA.is_dir():
         pytest.skip(f"no public recordings at {DATA}: set NN_ESTIMATION_DATA to their folder")
     return DATA
+
+
+@pytest.fixture(scope="session")
+def recorded(data_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str, str], Path]:
+    """The bag of a public recording, imported once, by its set, folder and name."""
+    from nn_estimation.datasets.registry import import_set
+
+    @cache
+    def bag(name: str, folder: str, pattern: str) -> Path:
+        source = data_root / folder
+        if not source.is_dir():
+            pytest.skip(f"no {source}")
+        [(_, path)] = import_set(name, source, tmp_path_factory.mktemp(name), pattern)
+        return path
+
+    return bag
 
 
 @pytest.fixture(scope="session")

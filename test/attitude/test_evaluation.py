@@ -1,6 +1,7 @@
 """The evaluation: known errors give known numbers, every method at the same samples, the published one as it is."""
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,7 +25,6 @@ from nn_estimation.attitude.peers import carried_forward, installed, vqf
 from nn_estimation.attitude.trial import Trial, read_trial
 from nn_estimation.bags import BagError
 from nn_estimation.datasets.recording import Recording
-from nn_estimation.datasets.registry import import_set
 from nn_estimation.inference import Model
 from nn_estimation.report import COLOURS, HEADINGS
 
@@ -261,12 +261,9 @@ def test_a_bag_without_truth_is_refused(model: Path, tmp_path: Path) -> None:
 
 
 def test_a_public_trial_gives_vqf_the_numbers_that_are_published_for_it(
-    data_root: Path, model: Path, tmp_path: Path
+    recorded: Callable[..., Path], model: Path
 ) -> None:
-    source = data_root / "attitude" / "broad"
-    if not source.is_dir():
-        pytest.skip(f"no {source}")
-    ((_, bag),) = import_set("broad", source, tmp_path, "36_*")
+    bag = recorded("broad", "attitude/broad", "36_disturbed_attached_magnet_5cm")
     rows = evaluate([bag], model).results["summary"]
     # vqf 2.1.2 over the arrays of the data set, scored by the authors' rules.
     known = {"total_deg": 2.39, "heading_deg": 2.22, "inclination_deg": 0.88}

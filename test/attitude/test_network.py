@@ -174,7 +174,9 @@ def hard_matrices(count: int, seed: int) -> np.ndarray:
     return np.concatenate([rng.normal(size=(count - 2 * third, 3, 3)), nearly_singular, reflected])
 
 
-def test_onnx_agrees_with_numpy_over_a_hundred_thousand_matrices(session: onnxruntime.InferenceSession) -> None:
+def test_onnx_agrees_with_numpy_over_a_hundred_thousand_matrices(
+    session: onnxruntime.InferenceSession,
+) -> None:
     negative = 0
     for seed in range(10):
         m = hard_matrices(10_000, seed)

@@ -1,7 +1,7 @@
 """The importers of broad and repoimu, on made-up files and on the public ones."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -168,14 +168,13 @@ def test_a_file_that_is_no_rotation_vector_is_named(tmp_path: Path, body: object
     ],
 )
 def test_the_public_truth_turns_gravity_upright_and_as_the_gyro_says(
-    data_root: Path, tmp_path: Path, name: str, folder: str, pattern: str
+    recorded: Callable[..., Path], data_root: Path, name: str, folder: str, pattern: str
 ) -> None:
     """A wrong frame, order of a quaternion or sign shows here."""
     source = data_root / "attitude" / folder
     if not list(source.glob(f"{pattern}.npz")):
         pytest.skip(f"no {pattern} in {source}")
-    [(_, path)] = import_set(name, source, tmp_path, pattern)
-    trial = read_trial(path)
+    trial = read_trial(recorded(name, f"attitude/{folder}", pattern))
     known = np.isfinite(trial.truth).all(axis=1)
     force = Rotation.from_quat(trial.truth[known]).apply(trial.accel[known])
     np.testing.assert_allclose(force.mean(axis=0), [0.0, 0.0, 9.8], atol=0.1)

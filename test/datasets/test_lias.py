@@ -3,6 +3,7 @@
 import csv
 import gzip
 import shutil
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -127,8 +128,8 @@ def test_an_empty_range_file_is_named(tmp_path: Path) -> None:
         list(import_set("lias", tmp_path, tmp_path / "out"))
 
 
-def test_the_public_raw_run_gives_the_known_error(data_root: Path, tmp_path: Path) -> None:
-    ((_, bag),) = import_set("lias", data_root / "uwb/lias_planar", tmp_path, only="mid")
+def test_the_public_raw_run_gives_the_known_error(recorded: Callable[..., Path]) -> None:
+    bag = recorded("lias", "uwb/lias_planar", "mid")
     assert np.sqrt(np.mean(read_samples([bag]).error ** 2)) == pytest.approx(0.201, abs=1e-3)
 
 

@@ -241,14 +241,14 @@ def test_windows_of_samples_export_too(tmp_path: Path) -> None:
     contract = replace(
         CONTRACT,
         task="attitude",
-        inputs=(TensorSpec("imu", "float32", ("batch", 20, 6)),),
+        inputs=(TensorSpec("imu", "float32", ("batch", 8, 6)),),
         outputs=(TensorSpec("rotation", "float32", ("batch", 3)),),
         features=(),
         valid_range=(),
-        window=20,
+        window=8,
         rate=200.0,
     )
     with reproducible(0):
         module = Window().eval()
-    path = export(module, {"imu": torch.randn(4, 20, 6)}, tmp_path / "window.onnx", contract)
-    assert Model.load(path, task="attitude").contract.window == 20
+    path = export(module, {"imu": torch.randn(4, 8, 6)}, tmp_path / "window.onnx", contract)
+    assert Model.load(path, task="attitude").contract.window == 8

@@ -143,7 +143,7 @@ def search_for_features(by_group: bool) -> SearchResult:
         def forward(self, features: Tensor) -> Tensor:
             return self.linear(features[:, : self.columns])
 
-    config = TrainConfig(60, 200, lr=0.1, schedule="one_cycle")
+    config = TrainConfig(60, 500, lr=0.1, schedule="one_cycle")
     folds = group_folds(group.numpy() if by_group else np.arange(600) % 6, 6)
     score = training_score(Columns, loss, data, config)
     return grid_search(score, {"columns": [1, 2, 8], "l2": [0.0, 1.0]}, folds)
