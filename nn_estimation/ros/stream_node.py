@@ -134,15 +134,15 @@ class StreamNode(ManagedNode):
         if not self.active:
             return
         begin = time.perf_counter()
-        count, due = NOTHING
         try:
             count, due = make(*given)
+            computed = time.perf_counter()
+            for publish, message in due:
+                publish(message)
         except Exception as error:
             self.get_logger().error(f"{self.lost} was dropped: {error!r}", throttle_duration_sec=30.0)
             self.stream.reset()
-        computed = time.perf_counter()
-        for publish, message in due:
-            publish(message)
+            return
         self._latency.add(computed - begin, count, time.perf_counter() - computed)
 
     def reset(self) -> None:

@@ -54,7 +54,11 @@ class SumNode(StreamNode):
 
     def take(self, topic: str, data: bytes) -> Due:
         total = self.stream.feed(topic, data)
-        return NOTHING if total is None else (1, [(self.published.append, total)])
+        publish = self.refuse if data == b"unwanted" else self.published.append
+        return NOTHING if total is None else (1, [(publish, total)])
+
+    def refuse(self, total: int) -> None:
+        raise RuntimeError("the publisher is gone")
 
 
 def health(stream: Sum) -> list[tuple[str, str, dict[str, object]]]:
@@ -94,9 +98,9 @@ def test_what_is_due_of_a_message_is_published_while_the_node_is_active(make: Ca
 def test_an_exception_costs_the_state_of_the_stream_and_not_the_node(make: Callable[..., SumNode]) -> None:
     node = make(use_network=False)
     assert node.autostart()
-    for data in (b"one", b"bad", b"three"):
+    for data in (b"one", b"bad", b"three", b"unwanted", b"seven"):
         node.process(node.take, TOPIC, data)
-    assert node.published == [3, 5]
+    assert node.published == [3, 5, 5]
 
 
 def test_problems_are_warnings_and_errors_where_they_are_severe(make: Callable[..., SumNode]) -> None:
