@@ -7,8 +7,7 @@ JAZZY_PYTHON ?= $(shell for p in python3.12 $(HOME)/.pyenv/versions/3.12*/bin/py
 	$$p -c "import sys; print(sys.executable)" 2>/dev/null && break; done)
 JAZZY := .venv-jazzy
 JAZZY_LOG := $(JAZZY).log
-# What is imported is compiled then; all that is installed would take as long again.
-INSTALL := pip install -q --disable-pip-version-check --no-compile
+INSTALL := pip install -q --disable-pip-version-check
 
 .PHONY: demo test test-fast test-kilted test-jazzy test-jazzy-aside clean
 
