@@ -15,6 +15,8 @@ demo: $(VENV)/run.stamp
 	$(BIN)/nn_estimation demo
 
 # Two processors are busy: with everything in .venv, and with what needs no torch on Jazzy, which is shown at the end.
+# One thread each: more would wait for one another.
+test: export OMP_NUM_THREADS = 1
 test:
 	@rm -f $(JAZZY_LOG)
 	@$(MAKE) --no-print-directory -j2 test-kilted test-jazzy-aside; status=$$?; cat $(JAZZY_LOG); exit $$status

@@ -17,7 +17,7 @@ from nn_estimation.ros.domain import claim_domain
 os.environ["ROS_DOMAIN_ID"] = claim_domain()
 os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
 
-TIMEOUT = 90.0  # [s] generous: the first start of a node compiles its filter, on a machine that may be busy
+TIMEOUT = 240.0  # [s] generous: the first start of a node compiles its filter, on a machine that may be busy
 MATCHING = 0.5  # [s] for the far end of a topic, which learns of this one a little later
 
 
