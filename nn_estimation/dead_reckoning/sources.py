@@ -10,6 +10,7 @@ from numba import njit
 from nn_estimation import cdr
 from nn_estimation.dead_reckoning.measurements import Aid, Known, Speed
 from nn_estimation.geodesy import LocalFrame
+from nn_estimation.imu_stream import UnusableError
 
 UNKNOWN = 1e5  # variance from which on a value counts as not given
 FLOOR = 1e-6  # of a variance, in its own unit squared
@@ -18,7 +19,7 @@ POSITION_STD, ROTATION_STD, VELOCITY_STD = 1.0, 0.05, 0.3
 FIX_STD = 3.0  # [m] of a fix that gives none
 
 
-class SourceError(ValueError):
+class SourceError(UnusableError):
     """A message that says nothing usable; the message names the reason."""
 
 

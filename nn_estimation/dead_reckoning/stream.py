@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.spatial.transform import Rotation
 
 from nn_estimation import cdr
 from nn_estimation.dead_reckoning import sources
@@ -19,20 +18,12 @@ from nn_estimation.dead_reckoning.measurements import Aid, Speed
 from nn_estimation.dead_reckoning.model import Setup
 from nn_estimation.dead_reckoning.starting import Start, Starter
 from nn_estimation.geodesy import LocalFrame
-from nn_estimation.pace import Pace
+from nn_estimation.imu_stream import INVALID_SAMPLE, ImuStream
 from nn_estimation.recorded import IMU_TOPIC
 
 SET_POSE_TOPIC, ODOMETRY_TOPIC = "set_pose", "odometry"
 FIX_TOPIC, FIX_VELOCITY_TOPIC, WHEEL_TOPIC = "fix", "fix_velocity", "wheel/twist"
 AIDING = ("none", "odometry", "fix")
-MALFORMED, INVALID_STAMP, INVALID_SAMPLE, LATE, JUMP = (
-    "malformed message",
-    "invalid stamp",
-    "invalid sample",
-    "repeated or backward",
-    "jump back",
-)
-BACKWARD_JUMP = 1.0  # [s] from which on time has begun anew, as in a bag that loops
 OTHER_RATE = 1.5  # times the rate a network was trained at, from which on it is off
 
 
@@ -50,59 +41,41 @@ class StreamParams:
     rejoin_after: float = 5.0  # [s] after which a source that insists is believed again
 
 
-class DeadReckoningStream:
+class DeadReckoningStream(ImuStream[Estimate]):
     """Feeds an estimator from topics.
 
     Args:
         setup: constants and network.
         params: of the stream.
-        clock: [s] steady, when messages arrive; None where they do not come live.
-
-    Attributes:
-        topics: topic -> message type that `feed` understands.
-        counts: messages that were not used, by reason.
+        clock: see `ImuStream`.
     """
 
     def __init__(
         self, setup: Setup, params: StreamParams = StreamParams(), clock: Callable[[], float] | None = None
     ) -> None:
+        super().__init__(clock, params.mounting, params.publish_rate)
         self.params, self.setup = params, setup
-        self._clock, self._arrived = clock, math.nan
         self.estimator = DeadReckoning(
             setup.constants, params.latitude if setup.earth else None, setup.network
         )
         self.aided = Aided(self.estimator, params.rejoin_after)
         self.starter = Starter(self.estimator, params.start)
         self.checks = SignalChecks()
-        self.counts: dict[str, int] = dict.fromkeys((MALFORMED, INVALID_STAMP, INVALID_SAMPLE, LATE, JUMP), 0)
-        self._recent: dict[str, int] = {}
-        self._mounting = (
-            Rotation.from_euler("xyz", params.mounting).as_matrix() if any(params.mounting) else None
-        )
         self._antenna = np.array(params.antenna)
         self._frame: LocalFrame | None = None
-        self._pace = Pace(params.publish_rate)
-        self._handlers: dict[str, tuple[str, Callable[[bytes], Estimate | None]]] = {
-            IMU_TOPIC: (cdr.IMU, self._imu),
-            SET_POSE_TOPIC: (cdr.POSE_COVARIANCE, self._set_pose),
-        }
+        self._rated, self._other_rate = 0.0, False
+        self._listen(IMU_TOPIC, cdr.IMU, self._imu)
+        self._listen(SET_POSE_TOPIC, cdr.POSE_COVARIANCE, self._set_pose)
         if params.aiding == "odometry":
-            self._handlers[ODOMETRY_TOPIC] = cdr.ODOMETRY, self._odometry
+            self._listen(ODOMETRY_TOPIC, cdr.ODOMETRY, self._odometry)
         if params.aiding == "fix":
-            self._handlers[FIX_TOPIC] = cdr.FIX, self._fix
-            self._handlers[FIX_VELOCITY_TOPIC] = cdr.TWIST_COVARIANCE, self._fix_velocity
+            self._listen(FIX_TOPIC, cdr.FIX, self._fix)
+            self._listen(FIX_VELOCITY_TOPIC, cdr.TWIST_COVARIANCE, self._fix_velocity)
         if params.wheel_speed:
-            self._handlers[WHEEL_TOPIC] = cdr.TWIST_COVARIANCE, self._wheels
-        self.topics = {topic: msgtype for topic, (msgtype, _) in self._handlers.items()}
+            self._listen(WHEEL_TOPIC, cdr.TWIST_COVARIANCE, self._wheels)
         for topic in self.topics:
             if topic not in (IMU_TOPIC, SET_POSE_TOPIC):
                 self.aided.source(topic)
-        self._forget()
-
-    @property
-    def silence(self) -> float:
-        """[s] since the last sample by the clock; NaN before the first, and where there is no clock."""
-        return math.nan if self._clock is None else self._clock() - self._arrived
 
     @property
     def other_rate(self) -> bool:
@@ -110,67 +83,35 @@ class DeadReckoningStream:
         return self._other_rate
 
     def reset(self) -> None:
-        """Forget the pose and all that is in flight; the counts stay."""
+        """See `ImuStream`."""
+        super().reset()
         self.estimator.reset()
         self.starter.reset()
         self.aided.forget()
         self.checks.reset()
         self._frame = None
-        self._recent = {}
-        self._forget()
+        self._rated, self._other_rate = 0.0, False
 
     def use(self, setup: Setup) -> None:
         """Change to another method under way."""
         self.setup, self._other_rate = setup, False
         self.estimator.use(setup.constants, setup.network)
 
-    def feed(self, topic: str, data: bytes) -> Estimate | None:
-        """Take in a message; whatever is wrong with it is counted, never raised.
-
-        Returns:
-            An estimate, where one is due.
-        """
-        try:
-            return self._handlers[topic][1](data)
-        except cdr.CdrError:
-            self._refuse(MALFORMED)
-        except sources.SourceError as error:
-            self._refuse(f"{topic}: {error}")
-        return None
-
-    def take_recent(self) -> dict[str, int]:
-        """What was not used since the last call, or the last reset, by reason."""
-        recent, self._recent = self._recent, {}
-        return recent
-
-    def _forget(self) -> None:
-        self._last = -math.inf
-        self._pace.reset()
-        self._rated = 0.0
-        self._other_rate = False
-
     def _imu(self, data: bytes) -> Estimate | None:
         message = cdr.decode_imu(data)
-        if self._clock is not None:
-            self._arrived = self._clock()
+        self._heard()
         if not self._stamped(message.stamp_ns):
             return None
         stamp, gyro, accel = message.stamp_ns * 1e-9, message.gyro, message.accel
         if not finite(gyro, accel):
             self._refuse(INVALID_SAMPLE)
             return None
-        dt = stamp - self._last
-        if dt < -BACKWARD_JUMP:
-            self.reset()
-            self._refuse(JUMP)
-        elif dt <= 0.0:
-            self._refuse(LATE)
+        dt = self._since_last(stamp)
+        if dt is None:
             return None
-        first = math.isinf(self._last)
-        self._last = stamp
         if self._mounting is not None:
             gyro, accel = self._mounting @ gyro, self._mounting @ accel
-        if first or dt > GIVE_UP:
+        if dt > GIVE_UP:
             self.checks.reset()
             dt = 0.0
         return self._sample(stamp, gyro, accel, dt)
@@ -255,12 +196,3 @@ class DeadReckoningStream:
         if self._stamped(message.stamp_ns) and self.estimator.state is not None:
             speed: Speed = sources.of_wheels(message)
             self.aided.measure(WHEEL_TOPIC, speed)
-
-    def _stamped(self, stamp_ns: int) -> bool:
-        if stamp_ns <= 0:
-            self._refuse(INVALID_STAMP)
-        return stamp_ns > 0
-
-    def _refuse(self, reason: str) -> None:
-        self.counts[reason] = self.counts.get(reason, 0) + 1
-        self._recent[reason] = self._recent.get(reason, 0) + 1

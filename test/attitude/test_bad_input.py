@@ -11,15 +11,11 @@ from nn_estimation.attitude.stream import (
     GAP,
     IMU_TOPIC,
     INVALID_FIELD,
-    INVALID_SAMPLE,
-    INVALID_STAMP,
-    JUMP,
-    LATE,
     LATE_FIELD,
     MAG_TOPIC,
-    MALFORMED,
     NO_ACCELERATION,
 )
+from nn_estimation.imu_stream import INVALID_SAMPLE, INVALID_STAMP, JUMP, LATE, MALFORMED
 
 from .scene import BEGIN, FIELD, imu, mag
 from .streams import MOTION, REST, UP, aspect, off, run, running, stream

@@ -21,11 +21,6 @@ from nn_estimation.dead_reckoning.stream import (
     FIX_TOPIC,
     FIX_VELOCITY_TOPIC,
     IMU_TOPIC,
-    INVALID_SAMPLE,
-    INVALID_STAMP,
-    JUMP,
-    LATE,
-    MALFORMED,
     ODOMETRY_TOPIC,
     SET_POSE_TOPIC,
     WHEEL_TOPIC,
@@ -33,6 +28,7 @@ from nn_estimation.dead_reckoning.stream import (
     StreamParams,
 )
 from nn_estimation.dead_reckoning.warm_up import warm_up
+from nn_estimation.imu_stream import INVALID_SAMPLE, INVALID_STAMP, JUMP, LATE, MALFORMED
 from nn_estimation.inference import Model
 
 from .scene import ACCEL, BEGIN, DT, GYRO, SPEED, WIDE, imu, imu_at, odometry, stamp, true_pose
