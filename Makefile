@@ -7,38 +7,45 @@ JAZZY_PYTHON ?= $(shell for p in python3.12 $(HOME)/.pyenv/versions/3.12*/bin/py
 	$$p -c "import sys; print(sys.executable)" 2>/dev/null && break; done)
 JAZZY := .venv-jazzy
 JAZZY_LOG := $(JAZZY).log
+LIVE_LOG := $(VENV)-live.log
 INSTALL := pip install -q --disable-pip-version-check
 
-.PHONY: demo test test-fast test-kilted test-jazzy test-jazzy-aside clean
+.PHONY: demo test test-fast test-kilted test-live test-jazzy aside-live aside-jazzy clean
 
 demo: $(VENV)/run.stamp
 	$(BIN)/nn_estimation demo
 
-# Two processors are busy: with everything in .venv, and with what needs no torch on Jazzy, which is shown at the end.
-# One thread each: more would wait for one another.
+# Everything in .venv, its live nodes apart since they wait more than they work, and beside it what needs no torch on
+# Jazzy. All at the same time, with one thread each; what was said aside is shown at the end.
 test: export OMP_NUM_THREADS = 1
 test:
-	@rm -f $(JAZZY_LOG)
-	@$(MAKE) --no-print-directory -j2 test-kilted test-jazzy-aside; status=$$?; cat $(JAZZY_LOG); exit $$status
+	@rm -f $(LIVE_LOG) $(JAZZY_LOG)
+	@$(MAKE) --no-print-directory -j3 test-kilted aside-live aside-jazzy; status=$$?; \
+	cat $(LIVE_LOG) $(JAZZY_LOG); exit $$status
 
 test-kilted: $(VENV)/test.stamp
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --ignore test/live
 
-test-jazzy-aside:
+test-live: $(VENV)/test.stamp
+	$(BIN)/python -m pytest -q test/live
+
+aside-live: $(VENV)/test.stamp
+	@$(MAKE) --no-print-directory test-live > $(LIVE_LOG) 2>&1
+
+aside-jazzy:
 	@$(MAKE) --no-print-directory test-jazzy > $(JAZZY_LOG) 2>&1
 
 # The inner loop while writing code: no live nodes, no trainings.
 test-fast: $(VENV)/test.stamp
 	$(BIN)/python -m pytest --ignore test/live -x -q
 
-# What needs no torch, on the other supported distribution: Jazzy and Python 3.12. Live nodes first: beside it, `make
-# test` comes to them last, and they have a processor for themselves.
+# What needs no torch, on the other supported distribution: Jazzy and Python 3.12.
 test-jazzy:
 ifeq ($(JAZZY_PYTHON),)
 	@echo "SKIPPED: Jazzy on Python 3.12 was not tested: no python3.12 on this machine (set JAZZY_PYTHON)"
 else
 	@$(MAKE) --no-print-directory $(JAZZY)/stamp
-	$(JAZZY)/bin/python -m pytest -q --ignore test/test_style.py test/live test/[!_]*/ test/test_*.py
+	$(JAZZY)/bin/python -m pytest -q --ignore test/test_style.py
 endif
 
 $(BIN)/python:
@@ -64,4 +71,4 @@ $(JAZZY)/stamp: setup.py
 	@touch $@
 
 clean:
-	rm -rf $(VENV) $(JAZZY) $(JAZZY_LOG) demo build install log *.egg-info
+	rm -rf $(VENV) $(JAZZY) $(LIVE_LOG) $(JAZZY_LOG) demo build install log *.egg-info
