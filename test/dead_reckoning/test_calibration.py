@@ -69,7 +69,7 @@ def test_calibrating_makes_the_drift_smaller_and_tuning_no_larger() -> None:
     objective = Objective([[car(2)], [car(3)]])
     plain, calibrated = Constants(), calibrate([car(0), car(1)])
     assert objective(calibrated) < 0.7 * objective(plain)
-    tuned = tune(objective, calibrated, evaluations=30)
+    tuned = tune(objective, calibrated, evaluations=15)
     assert tuned.objective <= tuned.before
     assert objective(tuned.constants) == tuned.objective
 
