@@ -16,8 +16,10 @@ demo: $(VENV)/run.stamp
 	$(BIN)/nn_estimation demo
 
 # Everything in .venv, its live nodes apart since they wait more than they work, and beside it what needs no torch on
-# Jazzy. All at the same time, with one thread each; what was said aside is shown at the end.
+# Jazzy. All at the same time, with one thread each; what was said aside is shown at the end. Nodes are started by the
+# hundred: their bytecode is kept.
 test: export OMP_NUM_THREADS = 1
+test: export PYTHONDONTWRITEBYTECODE =
 test:
 	@rm -f $(LIVE_LOG) $(JAZZY_LOG)
 	@$(MAKE) --no-print-directory -j3 test-kilted aside-live aside-jazzy; status=$$?; \
