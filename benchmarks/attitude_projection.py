@@ -34,6 +34,7 @@ CONTRACT = Contract(
 )
 CALLS = 20_000
 GAPS = (1e-1, 1e-3, 1e-5, 1e-6)  # s2 + s3 by s1
+BATCH, BATCHES = 100_000, 10
 
 
 def main() -> None:
@@ -76,6 +77,30 @@ def main() -> None:
             print(
                 f"{f'{gap:g}, {name} determinant':<50}  " + "  ".join(f"{np.degrees(e):8.0e}" for e in found)
             )
+
+    worst: dict[str, float] = {}
+    for _ in range(BATCHES):
+        for name, m in _hard(BATCH, rng).items():
+            apart = float(abs(session.run(None, {"m": m})[0] - project_to_so3(m)).max())
+            worst[name] = max(worst.get(name, 0.0), apart)
+    print(f"\n{f'largest difference to numpy over {BATCH * BATCHES:,} matrices':<50}  an entry")
+    for name, apart in worst.items():
+        print(f"{name:<50}  {apart:8.0e}")
+
+
+def _hard(count: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """A third random, a third nearly singular (s2 + s3 from s1 / 10 down to s1 / 10^6), a third reflected."""
+    third = count // 3
+    u, v, near = (project_to_so3(rng.normal(size=(third, 3, 3))) for _ in range(3))
+    total, share = 10.0 ** rng.uniform(-6, -1, third), rng.uniform(0.5, 2.0, third)  # s3 < 0 where share > 1
+    s = np.stack([np.ones(third), share * total, (1.0 - share) * total], axis=1)
+    reflected = near + 0.2 * rng.normal(size=near.shape)
+    reflected[:, :, 0] *= -rng.uniform(0.5, 0.8, (third, 1))
+    return {
+        "random": rng.normal(size=(count - 2 * third, 3, 3)),
+        "nearly singular": u @ (s[..., None] * v),
+        "reflected": reflected,
+    }
 
 
 def _time(call: Callable[[], object]) -> float:

@@ -20,6 +20,8 @@ from nn_estimation.filters import so3_exp
 
 from .scene import GRAVITY
 
+pytestmark = pytest.mark.once
+
 UP = np.array([0.0, 0.0, GRAVITY])
 # Neither noise nor anything measured.
 SILENT = Constants(

@@ -18,6 +18,8 @@ from nn_estimation.metrics import attitude_errors
 from .handled import handled
 from .trials import WAHBA_CORRELATION
 
+pytestmark = pytest.mark.once
+
 C = Constants()
 
 

@@ -26,6 +26,8 @@ from nn_estimation.attitude.trial import read_trial
 from nn_estimation.bags import BagError, BagReader
 from nn_estimation.metrics import attitude_metrics
 
+pytestmark = pytest.mark.once
+
 PERFECT = {
     "gyro_noise": 0.0, "accel_noise": 0.0, "mag_noise": 0.0, "gyro_bias": 0.0, "accel_bias": 0.0, "gyro_walk": 0.0,
     "scale": 0.0, "misalignment": 0.0, "delay": 0.0, "vibration": 0.0,

@@ -25,6 +25,8 @@ from nn_estimation.attitude.tuning import (
 
 from .handled import handled
 
+pytestmark = pytest.mark.once
+
 
 @pytest.fixture(scope="module")
 def trials() -> list[Seen]:

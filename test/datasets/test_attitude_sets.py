@@ -16,6 +16,8 @@ from nn_estimation.datasets.registry import import_set
 from nn_estimation.datasets.repoimu import BODY as BODY_OF_PUBLIC
 from nn_estimation.metrics import attitude_errors
 
+pytestmark = pytest.mark.once
+
 COUNT = 400
 
 

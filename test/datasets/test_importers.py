@@ -16,6 +16,8 @@ from nn_estimation.uwb.features import POWER_FIELDS
 from nn_estimation.uwb.layout import Layout
 from nn_estimation.uwb.samples import read_samples
 
+pytestmark = pytest.mark.once
+
 
 def write_csv(path: Path, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -19,6 +19,8 @@ from nn_estimation.uwb.geometry import NO_ANCHOR, link_geometry
 from nn_estimation.uwb.layout import Layout
 from nn_estimation.uwb.samples import read_samples
 
+pytestmark = pytest.mark.once
+
 DAY = datetime(2022, 8, 15, 9, 37, 27, tzinfo=UTC)
 NOISE = 0.04  # [m]
 # [s] An antenna pattern looks a little like an offset, as directions change with the motion; see docs/data.md.

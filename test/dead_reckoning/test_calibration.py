@@ -13,6 +13,8 @@ from nn_estimation.dead_reckoning.estimator import track
 from nn_estimation.dead_reckoning.filter import GRAVITY
 from nn_estimation.dead_reckoning.tuning import LINEAR, LOGARITHMIC, Objective, at, tune
 
+pytestmark = pytest.mark.once
+
 TRUE = Constants(slip=-0.05, mount_pitch=-0.01, mount_yaw=0.004, lever_x=0.3, gyro_delay=0.05)
 
 

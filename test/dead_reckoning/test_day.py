@@ -3,12 +3,15 @@
 from collections.abc import Iterator
 
 import numpy as np
+import pytest
 
 from nn_estimation.dead_reckoning import vehicle
 from nn_estimation.dead_reckoning.constants import Constants, packed
 from nn_estimation.dead_reckoning.estimator import State, earth_rate, first_state
 from nn_estimation.dead_reckoning.filter import GRAVITY
 from nn_estimation.dead_reckoning.measurements import Aid, Known, take
+
+pytestmark = pytest.mark.once
 
 RATE, HOURS = 25, 24  # [Hz], [h]
 ROUND, DRIVE = 600.0, 480.0  # [s] of a drive with the stop after it, and of the drive

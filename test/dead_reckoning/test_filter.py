@@ -14,6 +14,8 @@ from nn_estimation.dead_reckoning.constants import Constants
 from nn_estimation.dead_reckoning.estimator import State, earth_rate, first_state
 from nn_estimation.dead_reckoning.speed import road
 
+pytestmark = pytest.mark.once
+
 NO_EARTH = np.zeros(3)
 SLIPPING = Constants(slip=-0.05, slip_speed=-0.0006, squat=-0.005, lift=0.012)
 SILENT = Constants(gyro=0.0, accel=0.0, gyro_walk=0.0, accel_walk=0.0, mount_walk=0.0, lever_walk=0.0)

@@ -24,6 +24,8 @@ from nn_estimation.dead_reckoning.simulation import (
     world,
 )
 
+pytestmark = pytest.mark.once
+
 PERFECT = {
     "gyro_noise": 0.0, "accel_noise": 0.0, "gyro_bias": 0.0, "accel_bias": 0.0, "gyro_walk": 0.0, "accel_walk": 0.0,
     "gyro_temperature": 0.0, "accel_temperature": 0.0, "vibration": 0.0, "gyro_delay": 0.0,

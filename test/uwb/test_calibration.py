@@ -12,6 +12,8 @@ from nn_estimation.uwb.calibration import (
     variance_factor,
 )
 
+pytestmark = pytest.mark.once
+
 
 def made_up(count: int = 6000, noise: float = 0.05) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     rng = np.random.default_rng(0)

@@ -25,6 +25,8 @@ from nn_estimation.uwb.localization import Localization, LocalizationParams, Pos
 from nn_estimation.uwb.replay import layout_of, replay
 from nn_estimation.uwb.stream import UwbStream
 
+pytestmark = pytest.mark.once
+
 CORNERS = [(x, y, z) for x in (0.0, 8.0) for y in (0.0, 6.0) for z in (0.3, 2.6)]
 ANCHORS = tuple(Anchor(f"a{i}", np.array(corner)) for i, corner in enumerate(CORNERS))
 TAGS = (Tag("left", np.array([0.25, 0.2, 0.05])), Tag("right", np.array([-0.25, -0.2, 0.05])))

@@ -17,6 +17,8 @@ from nn_estimation.uwb.geometry import NO_ANCHOR, link_geometry, true_difference
 from nn_estimation.uwb.layout import Anchor, Layout, Tag
 from nn_estimation.uwb.multilateration import MAX_RETRY, RETRY, Fix, Multilateration, RangeResiduals
 
+pytestmark = pytest.mark.once
+
 CORNERS = [(x, y, z) for x in (0.0, 8.0) for y in (0.0, 6.0) for z in (0.3, 2.6)]
 TAGS = (Tag("left", np.array([0.25, 0.2, 0.05])), Tag("right", np.array([-0.25, -0.2, 0.05])))
 

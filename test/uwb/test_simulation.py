@@ -20,6 +20,8 @@ from nn_estimation.uwb.simulation import (
     simulate_flight,
 )
 
+pytestmark = pytest.mark.once
+
 
 @pytest.fixture(scope="module")
 def flights(tmp_path_factory: pytest.TempPathFactory) -> list[Samples]:
