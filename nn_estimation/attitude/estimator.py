@@ -177,7 +177,7 @@ class AttitudeEstimator:
     def _sample(self, stamp: float, gyro: np.ndarray, accel: np.ndarray, dt: float) -> Attitude:
         at, measured = self._due(stamp)
         self._head, heard, anew = kernel.arrive(self._arriving, self._head, stamp, gyro, dt, at, measured)
-        if at == at:
+        if not math.isnan(at):
             self.counts["field" if heard else "field too late"] += 1
         if anew:
             self._vqf = make_vqf(self._clocks, self._vqf)
@@ -192,7 +192,7 @@ class AttitudeEstimator:
             self._arrays, gyro, accel, heard, dt, rest, self._peer, known, how, out
         )
         self._looked = ended == kernel.LOOK
-        if self._clocks[kernel.HEARD] != self._clocks[kernel.HEARD]:
+        if math.isnan(self._clocks[kernel.HEARD]):
             out[kernel.COVARIANCE + 8] = UNKNOWN_HEADING
         self._stamp = stamp
         counts = self.counts

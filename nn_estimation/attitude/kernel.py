@@ -225,7 +225,7 @@ def arrive(arrays, head, stamp, gyro, dt, at, measured):  # type: ignore[no-unty
     if dt > 0.0:
         head = turn(ring, stamps, head, stamp, gyro, dt)
     heard = anew = False
-    if at == at:
+    if not math.isnan(at):
         heard = carry(ring, stamps, head, at, gyro, measured, field)
     if heard:
         anew = changed(clocks[MEAN:HEARD], clocks[MADE:MEAN], at - clocks[HEARD], 1)
