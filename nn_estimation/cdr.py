@@ -7,6 +7,7 @@ DDS-XTYPES plain CDR, little or big endian, after a 4 byte encapsulation header;
 from __future__ import annotations
 
 import struct
+import sys
 from functools import lru_cache
 
 import numpy as np
@@ -42,6 +43,7 @@ _STAMP = {e: struct.Struct(f"{e}4xiII") for e in "<>"}  # behind the encapsulati
 _TIME = struct.Struct("<iI")
 _RANGE = {e: struct.Struct(f"{e}fffff") for e in "<>"}
 _FLOAT = {e: np.dtype(f"{e}f8") for e in "<>"}
+_AS_BYTES = np.dtype(np.float64) if sys.byteorder == "little" else None  # of arrays that are CDR as they lie
 
 
 class CdrError(ValueError):
@@ -337,7 +339,9 @@ def _stamped(
     *parts: np.ndarray,
 ) -> bytes:
     head = _head_of_doubles(message.stamp_ns, message.frame_id)
-    return head + np.concatenate(parts, dtype="<f8").tobytes()
+    if all(part.dtype is _AS_BYTES and part.flags.c_contiguous for part in parts):
+        return b"".join((head, *parts))  # type: ignore[arg-type]  # arrays are buffers
+    return head + np.concatenate(parts, dtype=_FLOAT["<"]).tobytes()
 
 
 def encode_clock(stamp_ns: int) -> bytes:

@@ -66,6 +66,10 @@ class ImuStream(ABC, Generic[E]):
         self._last = -math.inf
         self._pace.reset()
 
+    @abstractmethod
+    def think(self) -> None:
+        """Do what the newest estimate did not wait for; the next message would do it first, to the same numbers."""
+
     @property
     def silence(self) -> float:
         """[s] since the last sample by the clock; NaN before the first, and where there is no clock."""

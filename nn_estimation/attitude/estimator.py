@@ -86,7 +86,7 @@ class AttitudeEstimator:
 
     def use(self, setup: Setup) -> None:
         """Change to another method under way; the heading moves to it slowly."""
-        self._think()
+        self.think()
         self.setup = setup
         self._heading.use(setup.constants, setup.network)
 
@@ -121,7 +121,7 @@ class AttitudeEstimator:
             stamp: [s].
             field: (3,) any unit, sensor frame.
         """
-        self._think()
+        self.think()
         if self._fields and stamp <= self._fields[-1][0]:
             return
         field = np.array(field, dtype=np.float64)
@@ -136,7 +136,7 @@ class AttitudeEstimator:
             gyro: (3,) [rad/s].
             accel: (3,) [m/s^2], +g up at rest.
         """
-        self._think()
+        self.think()
         gyro, accel = np.ascontiguousarray(gyro, np.float64), np.ascontiguousarray(accel, np.float64)
         if not (kernel.finite(gyro) and kernel.usable(accel)):
             self.counts["invalid"] += 1
@@ -155,6 +155,13 @@ class AttitudeEstimator:
         self._waiting.append((stamp, gyro.copy(), accel.copy()))
         return self._start()
 
+    def think(self) -> None:
+        """Let the network look, where that is due: the attitude of the sample did not wait for it."""
+        if self._looked:
+            self._looked = False
+            s = self.state
+            self._heading.look(s.found, s.bank, s.R, s.P, s.memory, s.mean[3:], self._peer, s.clock)
+
     def _start(self) -> Attitude | None:
         """Go through the samples that waited, once they say the rate."""
         stamps = np.array([stamp for stamp, _, _ in self._waiting])
@@ -170,7 +177,7 @@ class AttitudeEstimator:
         self._ring[1][0] = self._stamp = waiting[0][0]
         attitude = None
         for stamp, gyro, accel in waiting:
-            self._think()
+            self.think()
             attitude = self._sample(stamp, gyro, accel, stamp - self._stamp)
         return attitude
 
@@ -220,13 +227,6 @@ class AttitudeEstimator:
         while self._fields and self._fields[0][0] + DELAY <= stamp + 1e-7:
             newest = self._fields.popleft()
         return newest
-
-    def _think(self) -> None:
-        """Let the network look, after the sample that was due for it: its attitude did not wait for that."""
-        if self._looked:
-            self._looked = False
-            s = self.state
-            self._heading.look(s.found, s.bank, s.R, s.P, s.memory, s.mean[3:], self._peer, s.clock)
 
 
 def interval_of(stamps: np.ndarray, rate: float | None) -> float | None:

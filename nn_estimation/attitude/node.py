@@ -94,6 +94,10 @@ class AttitudeNode(StreamNode):
             due.append((self._tf, (attitude.stamp, ORIGIN, attitude.quaternion)))
         return 1, due
 
+    def think(self) -> None:
+        """See `StreamNode`."""
+        self.stream.think()
+
 
 def stream_params(parameters: dict[str, Any]) -> StreamParams:
     """What the parameters say of the stream."""

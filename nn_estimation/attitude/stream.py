@@ -90,6 +90,10 @@ class AttitudeStream(ImuStream[Attitude]):
         self.setup = setup
         self.estimator.use(setup)
 
+    def think(self) -> None:
+        """See `ImuStream`."""
+        self.estimator.think()
+
     def take_saturated(self) -> int:
         """Number of samples at the limit of the sensor since the last call."""
         before, self._saturated = self._saturated, self.checks.watch.saturated

@@ -199,6 +199,11 @@ class DeadReckoning:
         self._gyro, self._dt = gyro, dt
         return Estimate(stamp, values)
 
+    def think(self) -> None:
+        """Let the network look, where that is due: the estimate of the sample did not wait for it."""
+        if self.network is not None:
+            self.network.think()
+
     def estimate(self) -> Estimate | None:
         """The present one; None before the start."""
         if self.state is None:

@@ -19,7 +19,9 @@ REASONS = ("network", "starting", "out of range", "network failed")
 class LearnedCovariance:
     """Mean and variance of the lateral and vertical pseudo-measurement, ten times a second.
 
-    The network sees no state of the filter, so a whole recording can be looked at before the filter runs.
+    The network looks once the sample that is due for it has been dealt with, and what it says counts from the next
+    one on: no estimate waits for it. It sees no state of the filter, so a whole recording can be looked at before
+    the filter runs.
 
     Args:
         model: of the task dead_reckoning.
@@ -49,15 +51,21 @@ class LearnedCovariance:
         """Forget all samples; the counts stay."""
         self.bank.reset()
         self.mean, self.variance, self.reason = np.zeros(2), self._constant.copy(), STARTING
+        self._due = False
 
     def update(self, gyro: np.ndarray, accel: np.ndarray, dt: float) -> None:
         """Take in a sample (3,) [rad/s], (3,) [m/s^2], dt [s] after the one before."""
+        self.think()
         if dt > self._longest:
             self.reset()
-        elif self.bank.update(gyro, accel, dt):
-            self._look()
+        else:
+            self._due = self.bank.update(gyro, accel, dt)
 
-    def _look(self) -> None:
+    def think(self) -> None:
+        """Look, where that is due; the next sample would do it first."""
+        if not self._due:
+            return
+        self._due = False
         if self.bank.clock[0] < self.bank.settles:
             self.reason = STARTING
         elif not self.bank.look(self._low, self._high, self._bound.inputs["features"]):
@@ -80,7 +88,7 @@ class LearnedCovariance:
     def batch(
         self, stamp: np.ndarray, gyro: np.ndarray, accel: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, dict[str, int]]:
-        """What `update` says at each of N samples of a recording.
+        """What counts at each of N samples of a recording, as `update` and `think` find it.
 
         Returns:
             (N, 2) means [m/s], (N, 2) variances [m^2/s^2], and the number of looks by reason.
@@ -98,11 +106,11 @@ class LearnedCovariance:
             reason[(reason == BY_MODEL) & ~sound] = FAILED
             use = (reason == BY_MODEL)[:, None]
             looks = np.where(use, found["mean"], 0.0), np.where(use, found["variance"], self._constant)
-            held = np.searchsorted(rows, np.arange(len(stamp)), side="right") - 1
+            held = np.searchsorted(rows, np.arange(len(stamp)), side="left") - 1
             known = held >= 0
             mean[known], variance[known] = looks[0][held[known]], looks[1][held[known]]
             for gap in np.flatnonzero(np.diff(stamp) > self._longest) + 1:
-                end = rows[rows >= gap][0] if (rows >= gap).any() else len(stamp)
+                end = rows[rows >= gap][0] + 1 if (rows >= gap).any() else len(stamp)
                 mean[gap:end], variance[gap:end] = 0.0, self._constant
         return mean, variance, {name: int((reason == n).sum()) for n, name in enumerate(REASONS)}
 

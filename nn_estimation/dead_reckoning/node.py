@@ -100,6 +100,10 @@ class DeadReckoningNode(StreamNode):
             due.append((self._tf, (estimate.stamp, estimate.position, estimate.quaternion)))
         return 1, due
 
+    def think(self) -> None:
+        """See `StreamNode`."""
+        self.stream.think()
+
 
 def stream_params(parameters: dict[str, Any]) -> StreamParams:
     """What the parameters say of the stream."""

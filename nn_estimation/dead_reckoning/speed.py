@@ -78,32 +78,34 @@ def _steps(stamp: np.ndarray, gyro: np.ndarray, accel: np.ndarray) -> list[str]:
 
 
 def _messages(setup: Setup, stamp: np.ndarray, gyro: np.ndarray, accel: np.ndarray) -> dict[str, Yardstick]:
-    """Work of the node on each message, by kind, of a drive that nothing aids and one that an Odometry does."""
-    samples, asked, aided, odometry = (Yardstick() for _ in range(4))
+    """Work of the node on each message until it is published, by kind, and of the network after that.
+
+    Of a drive that nothing aids and one that an Odometry does.
+    """
+    samples, thought, aided, odometry = (Yardstick() for _ in range(4))
     for aiding in ("none", "odometry"):
         warm_up(setup)
         stream = DeadReckoningStream(setup, StreamParams(aiding, start=Start(speed=SPEED)))
         for n in range(min(MESSAGES, len(stamp))):
-            calls, data = _calls(setup), _imu(stamp[n], gyro[n], accel[n])
+            data = _imu(stamp[n], gyro[n], accel[n])
             begin = clock()
             estimate = stream.feed(IMU_TOPIC, data)
             if estimate is None:
                 continue
             encode_estimate(estimate)
+            (samples if aiding == "none" else aided).add(clock() - begin)
+            calls, begin = _calls(setup), clock()
+            stream.think()
             took = clock() - begin
-            if aiding == "none":
-                samples.add(took)
-                if _calls(setup) > calls:
-                    asked.add(took)
-                continue
-            aided.add(took)
-            if n % 10 == 5:
+            if _calls(setup) > calls:
+                thought.add(took)
+            if aiding != "none" and n % 10 == 5:
                 data = _odometry(estimate)
                 begin = clock()
                 stream.feed(ODOMETRY_TOPIC, data)
                 odometry.add(clock() - begin)
-    kinds = {"a sample": samples, "a sample at which it is called": asked}
-    kinds |= {"a sample, aided": aided, "an Odometry that aids": odometry}
+    kinds = {"a sample": samples, "a sample, aided": aided, "an Odometry that aids": odometry}
+    kinds["once published, if it is due"] = thought
     return {kind: times for kind, times in kinds.items() if len(times)}
 
 

@@ -97,6 +97,10 @@ class DeadReckoningStream(ImuStream[Estimate]):
         self.setup, self._other_rate = setup, False
         self.estimator.use(setup.constants, setup.network)
 
+    def think(self) -> None:
+        """See `ImuStream`."""
+        self.estimator.think()
+
     def _imu(self, data: bytes) -> Estimate | None:
         message = cdr.decode_imu(data)
         self._heard()

@@ -89,7 +89,8 @@ def _text(value: object) -> str:
 class Latency:
     """Own processing time: percentiles an item over the last `RECENT` seconds, and the share of time spent.
 
-    What the middleware takes to publish counts in the share, not in the percentiles.
+    What the middleware takes to publish, and what is done once all is published, counts in the share, not in the
+    percentiles.
 
     Args:
         budget: [s] an item; the 99th percentile above it warns.
@@ -114,14 +115,16 @@ class Latency:
 
     def reset(self) -> None:
         """Forget all measurements."""
-        self.items, self._calls, self._busy, self._publishing = 0, 0, 0.0, 0.0
+        self.items, self._calls = 0, 0
+        self._busy, self._publishing, self._thinking = 0.0, 0.0, 0.0
         self._window, self._window_items = self._clock(), 0
         self._over_since: float | None = None
 
-    def add(self, seconds: float, items: int, publishing: float = 0.0) -> None:
-        """One call that took `seconds` for `items`, and `publishing` seconds after that to hand them on."""
-        self._busy += seconds + publishing
+    def add(self, seconds: float, items: int, publishing: float = 0.0, thinking: float = 0.0) -> None:
+        """One call: `seconds` for `items`, then `publishing` to hand them on, then `thinking` for the next."""
+        self._busy += seconds + publishing + thinking
         self._publishing += publishing
+        self._thinking += thinking
         if items:
             slot = self._calls % len(self._times)
             self._times[slot], self._stamps[slot] = seconds / items, self._clock()
@@ -134,8 +137,11 @@ class Latency:
         now = self._clock()
         elapsed = max(now - self._window, 1e-9)
         load, rate = self._busy / elapsed, self._window_items / elapsed
-        publishing = self._publishing / max(self._window_items, 1)
-        self._busy, self._publishing, self._window, self._window_items = 0.0, 0.0, now, 0
+        publishing, thinking = (
+            spent / max(self._window_items, 1) for spent in (self._publishing, self._thinking)
+        )
+        self._busy, self._publishing, self._thinking = 0.0, 0.0, 0.0
+        self._window, self._window_items = now, 0
         filled = slice(min(self._calls, len(self._times)))
         used = self._times[filled][now - self._stamps[filled] <= self.RECENT]
         p50, p99 = np.quantile(used, (0.5, 0.99)) if len(used) else (0.0, 0.0)
@@ -145,6 +151,7 @@ class Latency:
             f"p50 [us/{self.unit}]": float(p50 * 1e6),
             f"p99 [us/{self.unit}]": float(p99 * 1e6),
             f"publishing [us/{self.unit}]": float(publishing * 1e6),
+            f"after that [us/{self.unit}]": float(thinking * 1e6),
             "load": float(load),
             f"rate [{self.unit}s/s]": float(rate),
         }

@@ -12,6 +12,7 @@ from typing import Any
 
 import rclpy
 from rclpy._rclpy_pybind11 import RCLError
+from rclpy.duration import Duration
 from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
@@ -21,11 +22,14 @@ from nn_estimation import cdr
 from nn_estimation.bags import BagError, BagReader
 from nn_estimation.ros.messages import UnknownTypeError, message_class
 
-QOS = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=1000, reliability=ReliabilityPolicy.RELIABLE)
+# Deep, so that a reader that learns of the player late, or waits for its turn, still gets what it has missed.
+QOS = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=20_000, reliability=ReliabilityPolicy.RELIABLE)
 CLOCK_PERIOD_NS = 10_000_000
 LATE = 0.001  # [s] behind time from which on the player does not sleep
 READY = 60.0  # [s] at most until somebody listens; the first start of a node compiles
 SETTLE = 1.0  # [s] for those who listen to the listener
+DELIVERY = 0.2  # [s] for the last messages to reach those who do not acknowledge them, and at most
+PATIENCE = 5.0  # [s] for the others
 
 
 class Player:
@@ -84,6 +88,13 @@ class Player:
             count += 1
         return count
 
+    def deliver(self) -> None:
+        """Wait until what was published has come to those who listen: it goes with its writer."""
+        deadline = time.monotonic() + PATIENCE
+        for output in self._outputs.values():
+            output.wait_for_all_acked(Duration(seconds=max(deadline - time.monotonic(), 0.0)))
+        time.sleep(DELIVERY)
+
 
 def play(
     bag: str | Path,
@@ -126,7 +137,7 @@ def play(
                 count += player.play(rate)
                 if not loop:
                     break
-            time.sleep(0.2)  # lets DDS deliver the last messages before the writer goes
+            player.deliver()
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
     except RCLError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 from typing import Any
 
@@ -25,6 +26,7 @@ class StopSignals:
     def __init__(self) -> None:
         self.stop: Future = Future()
         self._starting = True
+        self._unraisable, sys.unraisablehook = sys.unraisablehook, self._on_unraisable
         self._signalled, pipe = os.pipe()
         os.set_blocking(pipe, False)
         for number in SIGNALS:
@@ -43,11 +45,17 @@ class StopSignals:
             signal.signal(number, signal.SIG_IGN)
         os.write(signal.set_wakeup_fd(-1), b"x")
         self._waiting.join()
+        sys.unraisablehook = self._unraisable
 
     def _on_signal(self, number: int, frame: Any) -> None:
         if self._starting:
             self._starting = False
             raise KeyboardInterrupt
+
+    def _on_unraisable(self, lost: Any) -> None:
+        """Say nothing of the interrupt where it fell into a callback of the interpreter: `stop` is completed too."""
+        if not issubclass(lost.exc_type, KeyboardInterrupt):
+            self._unraisable(lost)
 
     def _wait(self) -> None:
         os.read(self._signalled, 1)

@@ -139,11 +139,16 @@ class StreamNode(ManagedNode):
             computed = time.perf_counter()
             for publish, message in due:
                 publish(message)
+            published = time.perf_counter()
+            self.think()
         except Exception as error:
             self.get_logger().error(f"{self.lost} was dropped: {error!r}", throttle_duration_sec=30.0)
             self.stream.reset()
             return
-        self._latency.add(computed - begin, count, time.perf_counter() - computed)
+        self._latency.add(computed - begin, count, published - computed, time.perf_counter() - published)
+
+    def think(self) -> None:
+        """Do what nothing that is published has to wait for."""
 
     def reset(self) -> None:
         """See `ManagedNode`."""

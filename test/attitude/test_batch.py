@@ -20,8 +20,10 @@ HAND = trial(seconds=16.0, magnet=2e-5)
 NAMES = "stamp", "quaternion", "covariance", "angular_velocity", "gyro_bias"
 
 
-def both(setup: Setup, t: Trial, rate: float | None = None) -> tuple[Track, AttitudeEstimator]:
-    """A recording at once, which is claimed to be what comes out of the estimator one by one."""
+def both(
+    setup: Setup, t: Trial, rate: float | None = None, think: bool = False
+) -> tuple[Track, AttitudeEstimator]:
+    """A recording at once, claimed to be what comes out of the estimator one by one, told when to think or not."""
     whole = track(setup, *columns(t), rate)
     estimator, at, rows, out = AttitudeEstimator(setup, rate), 0, [], []
     for n, stamp in enumerate(t.stamp):
@@ -33,6 +35,8 @@ def both(setup: Setup, t: Trial, rate: float | None = None) -> tuple[Track, Atti
             rows.append(n)
             shares = {"trust": estimator.trust, "share": estimator.heading_share}
             out.append({name: getattr(found, name) for name in NAMES} | shares)
+        if think:
+            estimator.think()
     assert len(rows) > 0.9 * len(t.stamp)
     for name in (*NAMES, "trust", "share"):
         one_by_one = np.array([values[name] for values in out])
@@ -87,10 +91,11 @@ def test_a_recording_at_once_gives_the_numbers_of_the_estimator(recording: str) 
     both(classical_setup("filter"), RECORDINGS[recording]())
 
 
+@pytest.mark.parametrize("think", [False, True])
 @pytest.mark.parametrize("recording", ["as it is", "a gap of a second", "a gap of 12 seconds", "jitter"])
-def test_so_it_does_with_a_network(recording: str, wahba_model: Path) -> None:
+def test_so_it_does_with_a_network(recording: str, think: bool, wahba_model: Path) -> None:
     setups = load_setups(Model.load(wahba_model, provider="cpu"))
-    whole, _ = both(setups["network"], RECORDINGS[recording]())
+    whole, _ = both(setups["network"], RECORDINGS[recording](), think=think)
     blend = setups["network"].constants.blend
     assert whole.share.max() == blend and whole.share[-1] > 0.0
     plain = track(setups["filter"], *columns(RECORDINGS[recording]()))

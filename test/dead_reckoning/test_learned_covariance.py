@@ -107,7 +107,8 @@ class TestModelFile:
         export(network.eval(), {"features": torch.zeros(2, 3)}, path, contract)
         return load_setups(Model.load(path))
 
-    def test_the_filter_gives_the_same_numbers_streaming_and_in_batch(self, setups):
+    @pytest.mark.parametrize("think", [False, True])
+    def test_the_filter_gives_the_same_numbers_streaming_and_in_batch(self, setups, think):
         from nn_estimation.dead_reckoning.estimator import DeadReckoning, first_state, track
 
         c, network = setups["network"].constants, setups["network"].network
@@ -122,9 +123,26 @@ class TestModelFile:
         for i in range(1, len(stamp)):
             estimate = online.update(stamp[i], gyro[i], accel[i])
             means.append(network.mean.copy())
+            if think:
+                online.think()
             np.testing.assert_allclose(estimate.position, found.position[i], atol=1e-6)
         np.testing.assert_allclose(means, found.mean, atol=1e-6)
         assert np.ptp(found.variance[:, 0]) > 0
+
+    def test_no_estimate_waits_for_the_network(self, setups, monkeypatch):
+        network = setups["network"].network
+        _, gyro, accel = signals(600)
+        network.reset()
+        asked = []
+        monkeypatch.setattr(network, "_ask", lambda: bool(asked.append(len(asked))))
+        for i in range(600):
+            network.update(gyro[i], accel[i], 0.01)
+            if network._due and network.bank.clock[0] >= network.bank.settles:
+                break
+        assert not asked
+        network.think()
+        network.think()
+        assert len(asked) == 1
 
     def test_out_of_range_and_fresh_starts_give_the_constants(self, setups):
         network = setups["network"].network
@@ -142,6 +160,7 @@ class TestModelFile:
         network.reset()
         for i in range(1, 500):
             network.update(gyro[i], accel[i], 0.01)
+            network.think()
         assert network.reason == 0
         bound, network._bound = network._bound, _Nonsense()
         try:

@@ -47,6 +47,7 @@ class SumNode(StreamNode):
         parameters = (*model_parameters("nothing", "Add with the network."), latency_budget(100.0, "sum"))
         super().__init__("sum_node", parameters, health, "sum", ("input",), **arguments)
         self.published: list[int] = []
+        self.thought: list[int] = []
 
     def configure(self, parameters: dict[str, Any]) -> None:
         self.choose(parameters, lambda model: {}, "plain", Setup())
@@ -56,6 +57,9 @@ class SumNode(StreamNode):
         total = self.stream.feed(topic, data)
         publish = self.refuse if data == b"unwanted" else self.published.append
         return NOTHING if total is None else (1, [(publish, total)])
+
+    def think(self) -> None:
+        self.thought.append(len(self.published))
 
     def refuse(self, total: int) -> None:
         raise RuntimeError("the publisher is gone")
@@ -93,6 +97,7 @@ def test_what_is_due_of_a_message_is_published_while_the_node_is_active(make: Ca
     node.trigger_deactivate()
     node.process(node.take, TOPIC, b"late")
     assert node.published == [3, 8] and node.stream.total == 0
+    assert node.thought == [1, 1, 2]  # once all of a message is published
 
 
 def test_an_exception_costs_the_state_of_the_stream_and_not_the_node(make: Callable[..., SumNode]) -> None:
