@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 import numpy as np
 
 from nn_estimation.inference import Bound, Model, ModelError
@@ -27,7 +29,7 @@ TASKS = ("uwb_bias", "uwb_tdoa_bias")
 TENSORS = {"features", "link", "bias", "variance", "gradient"}
 
 
-class LearnedBias:
+class LearnedBias(ABC):
     """Shared by ridge and network: the range check on the features, and the affine fallback."""
 
     method = "ridge"
@@ -40,8 +42,9 @@ class LearnedBias:
         self._low, self._high = np.array(contract.valid_range, dtype=np.float64).T
         self._inflation = float(contract.parameters.get("fallback_inflation", FALLBACK_INFLATION))
 
+    @abstractmethod
     def _evaluate(self, features: np.ndarray, link: np.ndarray, out: Bias) -> None:
-        raise NotImplementedError
+        """Bias, variance and gradient of features in range, into out."""
 
     def predict(self, epoch: Epoch, geometry: np.ndarray) -> Bias:
         """See `BiasModel`."""

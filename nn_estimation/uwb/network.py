@@ -7,6 +7,7 @@ and the logarithm of the variance from the same T and g. T, the antenna pattern,
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -36,7 +37,7 @@ class Scaling:
     std: tuple[float, ...]
 
 
-class BiasNetwork(nn.Module):
+class BiasNetwork(nn.Module, ABC):
     """What every bias network shares: columns by name, the affine part, and the three outputs.
 
     Args:
@@ -103,9 +104,9 @@ class BiasNetwork(nn.Module):
         gradient = torch.stack([sign * slope, zero, zero], dim=1)
         return offset + slope * (distance - REFERENCE_DISTANCE), self.log_variance + zero, gradient
 
+    @abstractmethod
     def learned(self, features: Tensor, row: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Bias, logarithm of the variance and derivatives of what the network adds."""
-        raise NotImplementedError
 
 
 class StructuredBias(BiasNetwork):
