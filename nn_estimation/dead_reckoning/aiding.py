@@ -12,7 +12,7 @@ from nn_estimation.dead_reckoning import vehicle
 from nn_estimation.dead_reckoning.constants import Constants, packed
 from nn_estimation.dead_reckoning.estimator import DeadReckoning, Estimate, State
 from nn_estimation.dead_reckoning.filter import SIZE
-from nn_estimation.dead_reckoning.measurements import Aid, Rows, Speed, take
+from nn_estimation.dead_reckoning.measurements import Aid, Speed, take
 
 HISTORY = 1.0  # [s] of samples that are kept: how late a measurement may come
 CAPACITY = 4096  # samples
@@ -40,10 +40,9 @@ class Source:
         self.counts[outcome] += 1
         self.last, self._since, self._row, self._before = max(self.last, stamp), math.nan, 0, None
 
-    def insists(self, stamp: float, innovation: Rows) -> bool:
-        """Note a refusal; True once it has said the same for so long that it is to be believed."""
+    def insists(self, stamp: float, value: np.ndarray) -> bool:
+        """Note a refusal of (3,); True once it has said the same for so long that it is to be believed."""
         self.counts[REFUSED] += 1
-        value = innovation.unexplained
         if self._before is not None:
             passed = stamp - self._before[0]
             moved = float(np.linalg.norm(value - self._before[1]))

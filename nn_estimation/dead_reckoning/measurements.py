@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit
@@ -30,8 +31,7 @@ from nn_estimation.dead_reckoning.vehicle import vehicle_velocity
 GATES = {1: 16.0, 3: 24.0}  # innovation squared by its variance, by degrees of freedom: one sound one in 10^4
 
 
-@dataclass(frozen=True, slots=True)
-class Known:
+class Known(NamedTuple):
     """Three values and their covariance (3, 3)."""
 
     value: np.ndarray
@@ -98,6 +98,57 @@ def fuse(R, v, p, gyro_bias, accel_bias, C, lever, P, H, innovation, gate):  # t
     return total
 
 
+@njit(cache=True)
+def fuse_aid(  # type: ignore[no-untyped-def]
+    R,
+    v,
+    p,
+    gyro_bias,
+    accel_bias,
+    C,
+    lever,
+    P,
+    gyro,
+    arm,
+    ahead,
+    delay,
+    given,
+    said,
+    measured,
+    gate,
+    unexplained,
+):
+    """All that an `Aid` says, kind by kind; the state is spoilt where one is too unlikely.
+
+    Args:
+        R, v, p, gyro_bias, accel_bias, C, lever, P: state and covariance; changed.
+        gyro, arm, ahead, delay: see `predict`.
+        given: (4,) bool, the kinds it says.
+        said: (4, 4, 3) of each its value and, below, its covariance; changed.
+        measured: (3, 3) its rotation.
+        gate: see `fuse`.
+        unexplained: (3,) receives the worst difference, see `compare`.
+
+    Returns:
+        Normalised innovation squared of that one, 3 degrees of freedom.
+    """
+    turned, at, moves = np.empty((3, 3)), np.empty(3), np.empty(3)
+    H, innovation, left = np.empty((3, SIZE)), np.empty(3), np.empty(3)
+    worst = -1.0
+    for kind in range(len(given)):
+        if not given[kind]:
+            continue
+        predict(R, v, p, gyro_bias, gyro, arm, ahead, delay, turned, at, moves)
+        if kind == linearised.ROTATION:
+            between(measured, turned, said[kind, 0])
+        compare(kind, turned, at, moves, said[kind, 0], said[kind, 1:], H, innovation, left)
+        found = fuse(R, v, p, gyro_bias, accel_bias, C, lever, P, H, innovation, gate)
+        if found > worst:
+            worst = found
+            unexplained[:] = left
+    return worst
+
+
 def rows(measured: Aid | Speed, state: State, gyro: np.ndarray, c: Constants) -> Iterator[Rows]:
     """The measurement linearised about the state of a sample at its stamp or just before, kind by kind.
 
@@ -114,37 +165,43 @@ def rows(measured: Aid | Speed, state: State, gyro: np.ndarray, c: Constants) ->
         return
     turned, at, moves = np.empty((3, 3)), np.empty(3), np.empty(3)
     moving = state.R, state.v, state.p, state.gyro_bias
-    for kind, part in _KINDS:
+    given, said, R = _said(measured)
+    for kind in np.flatnonzero(given).tolist():
         predict(*moving, gyro, measured.arm, measured.stamp - state.stamp, c.gyro_delay, turned, at, moves)
-        known = _measured(kind, measured, turned)
+        if kind == linearised.ROTATION:
+            between(R, turned, said[kind, 0])
+        H, innovation, unexplained = np.empty((3, SIZE)), np.empty(3), np.empty(3)
+        compare(kind, turned, at, moves, said[kind, 0], said[kind, 1:], H, innovation, unexplained)
+        yield Rows(H, innovation, _PARTS[kind], unexplained)
+
+
+_PARTS = {
+    linearised.POSITION: POSITION,
+    linearised.ROTATION: ROTATION,
+    linearised.WORLD_VELOCITY: VELOCITY,
+    linearised.VELOCITY: VELOCITY,
+}
+
+
+def _said(measured: Aid) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Which kinds, their values above their covariances, and the rotation, as `fuse_aid` takes them."""
+    given, said = np.zeros(len(_PARTS), dtype=np.bool_), np.empty((len(_PARTS), 4, 3))
+    for kind, known in (
+        (linearised.POSITION, measured.position),
+        (linearised.WORLD_VELOCITY, measured.world_velocity),
+        (linearised.VELOCITY, measured.velocity),
+    ):
         if known is not None:
-            H, innovation, unexplained = np.empty((3, SIZE)), np.empty(3), np.empty(3)
-            said = known.value, known.covariance
-            compare(kind, turned, at, moves, *said, H, innovation, unexplained)
-            yield Rows(H, innovation, part, unexplained)
-
-
-_KINDS = (
-    (linearised.POSITION, POSITION),
-    (linearised.ROTATION, ROTATION),
-    (linearised.WORLD_VELOCITY, VELOCITY),
-    (linearised.VELOCITY, VELOCITY),
-)
-
-
-def _measured(kind: int, measured: Aid, predicted: np.ndarray) -> Known | None:
-    """Of a kind; a rotation by how it is turned from the predicted one."""
-    if kind == linearised.POSITION:
-        return measured.position
-    if kind == linearised.WORLD_VELOCITY:
-        return measured.world_velocity
-    if kind == linearised.VELOCITY:
-        return measured.velocity
+            given[kind] = True
+            said[kind, 0], said[kind, 1:] = known
     if measured.R_world_imu is None or measured.rotation_covariance is None:
-        return None
-    turn = np.empty(3)
-    between(measured.R_world_imu, predicted, turn)
-    return Known(turn, measured.rotation_covariance)
+        return given, said, _NO_ROTATION
+    given[linearised.ROTATION] = True
+    said[linearised.ROTATION, 1:] = measured.rotation_covariance
+    return given, said, measured.R_world_imu
+
+
+_NO_ROTATION = np.eye(3)
 
 
 def _speed(measured: Speed, state: State, gyro: np.ndarray, c: Constants) -> Rows:
@@ -158,7 +215,7 @@ def _speed(measured: Speed, state: State, gyro: np.ndarray, c: Constants) -> Row
 
 def take(
     measured: Aid | Speed, state: State, gyro: np.ndarray, c: Constants, trusted: bool = False
-) -> tuple[float, Rows]:
+) -> tuple[float, np.ndarray]:
     """A measurement into a state, which is spoilt where it was too unlikely.
 
     Args:
@@ -169,21 +226,22 @@ def take(
         trusted: whether it is believed whatever it says: the covariance then grows first by what it cannot explain.
 
     Returns:
-        Ratio of the worst innovation to its gate, above 1 where it was too unlikely, and that innovation.
+        Ratio of the worst innovation to its gate, above 1 where it was too unlikely, and what that one leaves
+        unexplained (3,).
     """
     if trusted:
         for each in rows(measured, state, gyro, c):
             state.P[each.part, each.part] += np.outer(each.unexplained, each.unexplained)
-    R, v, p, gyro_bias, accel_bias, C, lever, P, _ = state.arrays()
-    worst, of = -1.0, None
-    for each in rows(measured, state, gyro, c):
-        gate = GATES[len(each.innovation)]
-        limit = math.inf if trusted else gate
-        found = fuse(R, v, p, gyro_bias, accel_bias, C, lever, P, each.H, each.innovation, limit) / gate
-        if of is None or found > worst:
-            worst, of = found, each
-    assert of is not None  # a measurement says something
-    return worst, of
+    *filtered, _ = state.arrays()
+    gate = GATES[1 if isinstance(measured, Speed) else 3]
+    limit = math.inf if trusted else gate
+    if isinstance(measured, Speed):
+        row = _speed(measured, state, gyro, c)
+        return fuse(*(*filtered, row.H, row.innovation, limit)) / gate, row.unexplained
+    unexplained = np.empty(3)
+    moving = gyro, measured.arm, measured.stamp - state.stamp, c.gyro_delay
+    found = fuse_aid(*(*filtered, *moving, *_said(measured), limit, unexplained))
+    return found / gate, unexplained
 
 
 def place(

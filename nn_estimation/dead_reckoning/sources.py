@@ -147,6 +147,10 @@ def _sound(value, covariance, std, out):  # type: ignore[no-untyped-def]
         for i in range(3):
             out[i, i] = std * std
         return _GIVEN
+    if np.count_nonzero(covariance) == np.count_nonzero(np.diag(covariance)):
+        for i in range(3):
+            out[i, i] = max(covariance[i, i], FLOOR)
+        return _GIVEN
     values, vectors = np.linalg.eigh(0.5 * (covariance + covariance.T))
     for n in range(3):
         least = max(values[n], FLOOR)
