@@ -88,7 +88,8 @@ class AttitudeNode(StreamNode):
         attitude = self.stream.feed(topic, data)
         if attitude is None:
             return NOTHING
-        made = outputs(attitude, self.stream.sample, self._frame, self._rpy)
+        stream = self.stream
+        made = outputs(attitude, stream.sample, self._frame, self._rpy, stream.bias_due)
         due: list[Any] = [(self._publish[output], message) for output, message in made.items()]
         if self._tf is not None:
             due.append((self._tf, (attitude.stamp, ORIGIN, attitude.quaternion)))

@@ -54,12 +54,15 @@ def write_replay(
         for topic, stamp, data, attitude in replay(bag, stream):
             new.keep(topic, stamp, data)
             if attitude is not None and stream.sample is not None:
-                for output, made in outputs(attitude, stream.sample, frame, rpy).items():
-                    new.add(output, stamp, made)
+                made = outputs(attitude, stream.sample, frame, rpy, stream.bias_due)
+                for output, message in made.items():
+                    new.add(output, stamp, message)
     return new.added
 
 
-def outputs(attitude: Attitude, sample: ImuMessage, frame: str = "", rpy: bool = False) -> dict[str, bytes]:
+def outputs(
+    attitude: Attitude, sample: ImuMessage, frame: str = "", rpy: bool = False, bias: bool = True
+) -> dict[str, bytes]:
     """Topic -> CDR bytes of what comes out for one sample.
 
     Args:
@@ -67,12 +70,12 @@ def outputs(attitude: Attitude, sample: ImuMessage, frame: str = "", rpy: bool =
         sample: the IMU message it belongs to.
         frame: frame_id; empty: that of the message.
         rpy: roll, pitch and yaw too.
+        bias: that of the gyro too.
     """
     frame = frame or sample.frame_id
-    found = {
-        OUTPUT_TOPIC: encode_attitude(attitude, sample, frame),
-        BIAS_TOPIC: _encode_vector(sample.stamp_ns, frame, *attitude.gyro_bias.tolist()),
-    }
+    found = {OUTPUT_TOPIC: encode_attitude(attitude, sample, frame)}
+    if bias:
+        found[BIAS_TOPIC] = _encode_vector(sample.stamp_ns, frame, *attitude.gyro_bias.tolist())
     if rpy:
         found[RPY_TOPIC] = _encode_vector(sample.stamp_ns, frame, *roll_pitch_yaw(attitude.quaternion))
     return found

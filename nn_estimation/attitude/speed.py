@@ -122,7 +122,7 @@ def _messages(setup: Setup, trial: Trial) -> dict[str, Yardstick]:
             begin = clock()
             attitude = stream.feed(topic, data)
             if attitude is not None and stream.sample is not None:
-                outputs(attitude, stream.sample)
+                outputs(attitude, stream.sample, bias=stream.bias_due)
             spent = clock() - begin
             if n >= WARM:
                 took[topic].add(spent)

@@ -16,6 +16,7 @@ from nn_estimation.attitude.model import Setup
 from nn_estimation.attitude.trial import MAG_TOPIC
 from nn_estimation.imu_stream import INVALID_SAMPLE, ImuStream
 from nn_estimation.messages import ImuMessage
+from nn_estimation.pace import Pace
 from nn_estimation.recorded import IMU_TOPIC
 
 NO_ACCELERATION, GAP = "zero acceleration", "long gap"
@@ -26,6 +27,7 @@ INVALID_FIELD, LATE_FIELD, FAR_FIELD = (
 )
 REASONS = (NO_ACCELERATION, GAP, INVALID_FIELD, LATE_FIELD, FAR_FIELD)
 FAR = 1.0  # [s] between a field and the newest sample: a clock of its own
+BIAS_RATE = 10.0  # [Hz] at most at which the gyro's bias, which is slow, is published
 SMALLEST, LARGEST = 1e-12, 1e6  # of what can be a sample or field in any unit; squares stay in range
 
 
@@ -50,6 +52,7 @@ class AttitudeStream(ImuStream[Attitude]):
 
     Attributes:
         sample: the IMU message of the newest attitude, along the axes of the body.
+        bias_due: whether the gyro's bias is to be published with the newest attitude that was due.
     """
 
     def __init__(
@@ -60,6 +63,7 @@ class AttitudeStream(ImuStream[Attitude]):
         self.estimator = AttitudeEstimator(setup)
         self.checks, self.fields = SignalChecks(), FieldChecks()
         self._saturated = 0
+        self._bias_pace, self.bias_due = Pace(BIAS_RATE), False
         self._world = World(params.world_frame, params.declination)
         self._listen(IMU_TOPIC, cdr.IMU, self._imu)
         if params.use_mag:
@@ -83,6 +87,7 @@ class AttitudeStream(ImuStream[Attitude]):
         self.estimator.reset()
         self.checks.reset()
         self.fields.reset()
+        self._bias_pace.reset()
         self._attitude = None
 
     def use(self, setup: Setup) -> None:
@@ -141,7 +146,10 @@ class AttitudeStream(ImuStream[Attitude]):
         if found is None:
             return None
         self._attitude, self.sample = found, message
-        return self._world.turn(found) if self._pace.due(stamp, dt) else None
+        if not self._pace.due(stamp, dt):
+            return None
+        self.bias_due = self._bias_pace.due(stamp, dt)
+        return self._world.turn(found)
 
     def _mag(self, data: bytes) -> None:
         message = cdr.decode_mag(data)
