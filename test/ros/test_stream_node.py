@@ -1,5 +1,6 @@
 """Claims about the base of every wing's node: what an exception costs, what is an error, what is refused."""
 
+import gc
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -98,6 +99,14 @@ def test_what_is_due_of_a_message_is_published_while_the_node_is_active(make: Ca
     node.process(node.take, TOPIC, b"late")
     assert node.published == [3, 8] and node.stream.total == 0
     assert node.thought == [1, 1, 2]  # once all of a message is published
+
+
+def test_what_an_active_node_has_loaded_is_not_searched_for_garbage(make: Callable[..., SumNode]) -> None:
+    node = make(use_network=False)
+    gc.unfreeze()
+    assert node.autostart()
+    assert gc.get_freeze_count() > 1000
+    assert all(held is not node for held in gc.get_objects())
 
 
 def test_an_exception_costs_the_state_of_the_stream_and_not_the_node(make: Callable[..., SumNode]) -> None:
