@@ -130,7 +130,7 @@ def fuse_aid(  # type: ignore[no-untyped-def]
         unexplained: (3,) receives the worst difference, see `compare`.
 
     Returns:
-        Normalised innovation squared of that one, 3 degrees of freedom.
+        Normalised innovation squared of that one, 3 degrees of freedom; NaN where the state or one of them is none.
     """
     turned, at, moves = np.empty((3, 3)), np.empty(3), np.empty(3)
     H, innovation, left = np.empty((3, SIZE)), np.empty(3), np.empty(3)
@@ -143,9 +143,11 @@ def fuse_aid(  # type: ignore[no-untyped-def]
             between(measured, turned, said[kind, 0])
         compare(kind, turned, at, moves, said[kind, 0], said[kind, 1:], H, innovation, left)
         found = fuse(R, v, p, gyro_bias, accel_bias, C, lever, P, H, innovation, gate)
-        if found > worst:
+        if not found <= worst:
             worst = found
             unexplained[:] = left
+        if math.isnan(worst):
+            break
     return worst
 
 

@@ -142,6 +142,14 @@ def test_an_unlikely_measurement_says_how_unlikely_it_is() -> None:
     assert at.p[0] == pytest.approx(100.0, abs=0.1)
 
 
+def test_what_cannot_be_compared_is_not_likely() -> None:
+    at = state(6)
+    at.P[0, 0] = np.nan
+    sound = Known(np.zeros(3), ONE)
+    ratio, _ = take(Aid(5.0, sound, ONE, ONE, sound), at, GYRO, Constants())
+    assert not ratio <= 1.0
+
+
 def test_a_trusted_measurement_leaves_a_covariance_that_explains_it() -> None:
     at = state(5)
     at.P[:] = 1e-4 * np.eye(SIZE)
