@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -31,6 +31,15 @@ from nn_estimation.dead_reckoning.vehicle import vehicle_velocity
 GATES = {1: 16.0, 3: 24.0}  # innovation squared by its variance, by degrees of freedom: one sound one in 10^4
 
 
+_PARTS = {  # of the error state, by kind
+    linearised.POSITION: POSITION,
+    linearised.ROTATION: ROTATION,
+    linearised.WORLD_VELOCITY: VELOCITY,
+    linearised.VELOCITY: VELOCITY,
+}
+NO_ARM = np.zeros(3)
+
+
 class Known(NamedTuple):
     """Three values and their covariance (3, 3)."""
 
@@ -38,18 +47,82 @@ class Known(NamedTuple):
     covariance: np.ndarray
 
 
-@dataclass(frozen=True, slots=True)
 class Aid:
-    """What a source says of itself at a stamp; None where it does not."""
+    """What a source says of itself at a stamp; nothing where None.
 
-    stamp: float  # [s]
-    position: Known | None = None  # [m], world
-    R_world_imu: np.ndarray | None = None  # (3, 3)
-    rotation_covariance: np.ndarray | None = None  # (3, 3) [rad^2] about the world axes
-    velocity: Known | None = None  # [m/s], IMU frame
-    world_velocity: Known | None = None  # [m/s], world
-    stated: bool = True  # whether the source gave the covariances itself
-    arm: np.ndarray = field(default_factory=lambda: np.zeros(3))  # [m] from the IMU to the source, IMU frame
+    Args:
+        stamp: [s].
+        position: [m], world.
+        R_world_imu: (3, 3).
+        rotation_covariance: (3, 3) [rad^2] about the world axes, with a rotation.
+        velocity: [m/s], IMU frame.
+        world_velocity: [m/s], world.
+        stated: whether the source gave the covariances itself.
+        arm: (3,) [m] from the IMU to the source, IMU frame.
+
+    Attributes:
+        given: (4,) bool, of the kinds in `linearised`, those that it says.
+        said: (4, 4, 3) of each its value and, below, its covariance; of a rotation the covariance alone.
+        R: (3, 3) the rotation.
+    """
+
+    __slots__ = ("R", "arm", "given", "said", "stamp", "stated")
+
+    def __init__(
+        self,
+        stamp: float,
+        position: Known | None = None,
+        R_world_imu: np.ndarray | None = None,
+        rotation_covariance: np.ndarray | None = None,
+        velocity: Known | None = None,
+        world_velocity: Known | None = None,
+        stated: bool = True,
+        arm: np.ndarray = NO_ARM,
+    ) -> None:
+        self.stamp, self.stated, self.arm = stamp, stated, arm
+        self.given, self.said = np.zeros(len(_PARTS), dtype=np.bool_), np.zeros((len(_PARTS), 4, 3))
+        self.R = np.eye(3)
+        if position is not None:
+            self._say(linearised.POSITION, *position)
+        if velocity is not None:
+            self._say(linearised.VELOCITY, *velocity)
+        if world_velocity is not None:
+            self._say(linearised.WORLD_VELOCITY, *world_velocity)
+        if R_world_imu is not None and rotation_covariance is not None:
+            self._say(linearised.ROTATION, 0.0, rotation_covariance)
+            self.R[:] = R_world_imu
+
+    def _say(self, kind: int, value: np.ndarray | float, covariance: np.ndarray) -> None:
+        self.given[kind] = True
+        self.said[kind, 0], self.said[kind, 1:] = value, covariance
+
+    def _known(self, kind: int) -> Known | None:
+        return Known(self.said[kind, 0], self.said[kind, 1:]) if self.given[kind] else None
+
+    @property
+    def position(self) -> Known | None:
+        """[m], world."""
+        return self._known(linearised.POSITION)
+
+    @property
+    def velocity(self) -> Known | None:
+        """[m/s], IMU frame."""
+        return self._known(linearised.VELOCITY)
+
+    @property
+    def world_velocity(self) -> Known | None:
+        """[m/s], world."""
+        return self._known(linearised.WORLD_VELOCITY)
+
+    @property
+    def R_world_imu(self) -> np.ndarray | None:
+        """(3, 3)."""
+        return self.R if self.given[linearised.ROTATION] else None
+
+    @property
+    def rotation_covariance(self) -> np.ndarray | None:
+        """(3, 3) [rad^2] about the world axes."""
+        return self.said[linearised.ROTATION, 1:] if self.given[linearised.ROTATION] else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +197,7 @@ def fuse_aid(  # type: ignore[no-untyped-def]
         R, v, p, gyro_bias, accel_bias, C, lever, P: state and covariance; changed.
         gyro, arm, ahead, delay: see `predict`.
         given: (4,) bool, the kinds it says.
-        said: (4, 4, 3) of each its value and, below, its covariance; changed.
+        said: (4, 4, 3) of each its value and, below, its covariance; that of a rotation is changed.
         measured: (3, 3) its rotation.
         gate: see `fuse`.
         unexplained: (3,) receives the worst difference, see `compare`.
@@ -167,43 +240,14 @@ def rows(measured: Aid | Speed, state: State, gyro: np.ndarray, c: Constants) ->
         return
     turned, at, moves = np.empty((3, 3)), np.empty(3), np.empty(3)
     moving = state.R, state.v, state.p, state.gyro_bias
-    given, said, R = _said(measured)
-    for kind in np.flatnonzero(given).tolist():
+    said = measured.said.copy()
+    for kind in np.flatnonzero(measured.given).tolist():
         predict(*moving, gyro, measured.arm, measured.stamp - state.stamp, c.gyro_delay, turned, at, moves)
         if kind == linearised.ROTATION:
-            between(R, turned, said[kind, 0])
+            between(measured.R, turned, said[kind, 0])
         H, innovation, unexplained = np.empty((3, SIZE)), np.empty(3), np.empty(3)
         compare(kind, turned, at, moves, said[kind, 0], said[kind, 1:], H, innovation, unexplained)
         yield Rows(H, innovation, _PARTS[kind], unexplained)
-
-
-_PARTS = {
-    linearised.POSITION: POSITION,
-    linearised.ROTATION: ROTATION,
-    linearised.WORLD_VELOCITY: VELOCITY,
-    linearised.VELOCITY: VELOCITY,
-}
-
-
-def _said(measured: Aid) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Which kinds, their values above their covariances, and the rotation, as `fuse_aid` takes them."""
-    given, said = np.zeros(len(_PARTS), dtype=np.bool_), np.empty((len(_PARTS), 4, 3))
-    for kind, known in (
-        (linearised.POSITION, measured.position),
-        (linearised.WORLD_VELOCITY, measured.world_velocity),
-        (linearised.VELOCITY, measured.velocity),
-    ):
-        if known is not None:
-            given[kind] = True
-            said[kind, 0], said[kind, 1:] = known
-    if measured.R_world_imu is None or measured.rotation_covariance is None:
-        return given, said, _NO_ROTATION
-    given[linearised.ROTATION] = True
-    said[linearised.ROTATION, 1:] = measured.rotation_covariance
-    return given, said, measured.R_world_imu
-
-
-_NO_ROTATION = np.eye(3)
 
 
 def _speed(measured: Speed, state: State, gyro: np.ndarray, c: Constants) -> Rows:
@@ -242,7 +286,8 @@ def take(
         return fuse(*(*filtered, row.H, row.innovation, limit)) / gate, row.unexplained
     unexplained = np.empty(3)
     moving = gyro, measured.arm, measured.stamp - state.stamp, c.gyro_delay
-    found = fuse_aid(*(*filtered, *moving, *_said(measured), limit, unexplained))
+    says = measured.given, measured.said, measured.R
+    found = fuse_aid(*(*filtered, *moving, *says, limit, unexplained))
     return found / gate, unexplained
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from numba import njit
 
 from nn_estimation import cdr
+from nn_estimation.dead_reckoning.linearised import POSITION, ROTATION, VELOCITY
 from nn_estimation.dead_reckoning.measurements import Aid, Known, Speed
 from nn_estimation.geodesy import LocalFrame
 from nn_estimation.imu_stream import UnusableError
@@ -29,9 +30,7 @@ def of_odometry(message: cdr.OdometryMessage) -> Aid:
     Raises:
         SourceError: not finite, no rotation, or nothing given.
     """
-    pose, twist = _matrix(message.covariance), _matrix(message.velocity_covariance)
-    velocity = _known(message.velocity, twist[:3, :3], VELOCITY_STD)
-    return _posed(message.stamp_ns, message.position, message.quaternion, pose, velocity)
+    return _posed(message, message.velocity, message.velocity_covariance)
 
 
 def of_pose(message: cdr.PoseCovarianceMessage) -> Aid:
@@ -40,7 +39,7 @@ def of_pose(message: cdr.PoseCovarianceMessage) -> Aid:
     Raises:
         SourceError: not finite, no rotation, or nothing given.
     """
-    return _posed(message.stamp_ns, message.position, message.quaternion, _matrix(message.covariance), None)
+    return _posed(message, _NOTHING, _UNKNOWN)
 
 
 def of_fix(message: cdr.FixMessage, frame: LocalFrame, antenna: np.ndarray) -> Aid:
@@ -92,27 +91,17 @@ def of_wheels(message: cdr.TwistCovarianceMessage) -> Speed:
 
 
 def _posed(
-    stamp_ns: int,
-    position: np.ndarray,
-    quaternion: np.ndarray,
-    covariance: np.ndarray,
-    velocity: Known | None,
+    message: cdr.OdometryMessage | cdr.PoseCovarianceMessage,
+    velocity: np.ndarray,
+    velocity_covariance: np.ndarray,
 ) -> Aid:
-    R = np.empty((3, 3))
-    if not _matrix_of(quaternion, R):
-        raise SourceError("invalid rotation")
-    rotation = _known(np.zeros(3), covariance[3:, 3:], ROTATION_STD)
-    place = _known(position, covariance[:3, :3], POSITION_STD)
-    if place is None and rotation is None and velocity is None:
-        raise SourceError("unknown pose and velocity")
-    return Aid(
-        stamp_ns * 1e-9,
-        place,
-        None if rotation is None else R,
-        None if rotation is None else rotation.covariance,
-        velocity,
-        stated=bool(covariance.any()),
-    )
+    aid = Aid(message.stamp_ns * 1e-9)
+    pose = message.position, message.quaternion, message.covariance
+    moving = velocity, velocity_covariance
+    problem, aid.stated = _sound_pose(*(*pose, *moving, _STDS, aid.given, aid.said, aid.R))
+    if problem:
+        raise SourceError(_PROBLEMS[problem])
+    return aid
 
 
 def _known(value: np.ndarray, covariance: np.ndarray, std: float) -> Known | None:
@@ -129,6 +118,34 @@ def _matrix(covariance: np.ndarray) -> np.ndarray:
 
 
 _GIVEN, _NOT_GIVEN, _INVALID = range(3)
+_NOTHING, _UNKNOWN = np.zeros(3), np.full(36, UNKNOWN)
+_STDS = np.array([POSITION_STD, ROTATION_STD, VELOCITY_STD])
+_PROBLEMS = "", "invalid number", "invalid rotation", "unknown pose and velocity"
+
+
+@njit(cache=True)
+def _sound_pose(  # type: ignore[no-untyped-def]
+    position, quaternion, pose, velocity, twist, stds, given, said, R
+):
+    """What an `Aid` says, into its given, said and R; covariances (36,) of pose and twist as ROS has them.
+
+    Returns:
+        Index into _PROBLEMS, and whether the pose has a covariance of its own.
+    """
+    if not _matrix_of(quaternion, R):
+        return 2, False
+    pose, twist = pose.reshape(6, 6), twist.reshape(6, 6)
+    for kind, value, covariance, std in (
+        (POSITION, position, pose[:3, :3], stds[0]),
+        (ROTATION, np.zeros(3), pose[3:, 3:], stds[1]),
+        (VELOCITY, velocity, twist[:3, :3], stds[2]),
+    ):
+        said[kind, 0] = value
+        found = _sound(value, covariance, std, said[kind, 1:])
+        if found == _INVALID:
+            return 1, False
+        given[kind] = found == _GIVEN
+    return (0 if given.any() else 3), bool(pose.any())
 
 
 @njit(cache=True)

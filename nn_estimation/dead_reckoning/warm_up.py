@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from nn_estimation import cdr
+from nn_estimation.dead_reckoning import sources
 from nn_estimation.dead_reckoning.filter import GRAVITY
 from nn_estimation.dead_reckoning.learned_covariance import REASONS
 from nn_estimation.dead_reckoning.model import Setup
@@ -35,6 +36,7 @@ def warm_up(setup: Setup) -> None:
             # Late by a sample, which is then gone through again.
             stream.feed(ODOMETRY_TOPIC, encode_estimate(before))
             wheels = cdr.TwistCovarianceMessage(ns, "", nothing, nothing, np.zeros(36))
+            sources.of_velocity(wheels, nothing)  # where fixes aid, not an odometry
             stream.feed(WHEEL_TOPIC, cdr.encode_twist_covariance(wheels))
         before = estimate
     if setup.network is not None:
