@@ -189,7 +189,7 @@ def test_a_recorded_handling(
     given = (f"model:={model}", "provider:=cpu") if network else ("use_network:=false",)
     node = "nn_estimation.attitude.node"
     live, offline = compare(bag, stream, tmp_path / "offline", start, node, *given)
-    same(live, offline, least=10000)
+    same(live, offline, least=5000)
     with BagReader(tmp_path / "offline") as reader:
         poses = [cdr.decode_imu(data).orientation for _, _, data in reader.raw(["imu/data"])]
     first, last = Rotation.from_quat(poses[0]), Rotation.from_quat(poses[-1])
