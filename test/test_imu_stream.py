@@ -30,6 +30,9 @@ class Intervals(ImuStream[float]):
     def reset(self) -> None:
         super().reset()
 
+    def think(self) -> None:
+        pass
+
     def _imu(self, data: bytes) -> float | None:
         message = cdr.decode_imu(data)
         self._heard()
@@ -61,6 +64,7 @@ def test_each_sample_comes_some_time_after_the_one_before() -> None:
         (sample(5.0 - 0.9 * BACKWARD_JUMP), LATE),
         (sample(6.0, 2.0), f"{IMU_TOPIC}: too fast"),
     ],
+    ids=["malformed", "without a stamp", "repeated", "backward", "refused by the wing"],
 )
 def test_what_is_not_used_is_counted_and_changes_nothing(data: bytes, reason: str) -> None:
     stream = Intervals()
