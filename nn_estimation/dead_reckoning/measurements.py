@@ -29,8 +29,6 @@ from nn_estimation.dead_reckoning.linearised import between, compare, predict
 from nn_estimation.dead_reckoning.vehicle import vehicle_velocity
 
 GATES = {1: 16.0, 3: 24.0}  # innovation squared by its variance, by degrees of freedom: one sound one in 10^4
-
-
 _PARTS = {  # of the error state, by kind
     linearised.POSITION: POSITION,
     linearised.ROTATION: ROTATION,
@@ -173,24 +171,10 @@ def fuse(R, v, p, gyro_bias, accel_bias, C, lever, P, H, innovation, gate):  # t
 
 @njit(cache=True)
 def fuse_aid(  # type: ignore[no-untyped-def]
-    R,
-    v,
-    p,
-    gyro_bias,
-    accel_bias,
-    C,
-    lever,
-    P,
-    gyro,
-    arm,
-    ahead,
-    delay,
-    given,
-    said,
-    measured,
-    gate,
-    unexplained,
-):
+    R, v, p, gyro_bias, accel_bias, C, lever, P,
+    gyro, arm, ahead, delay,
+    given, said, measured, gate, unexplained,
+):  # fmt: skip
     """All that an `Aid` says, kind by kind; the state is spoilt where one is too unlikely.
 
     Args:
