@@ -3,7 +3,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import given
 from hypothesis import strategies as st
 
 torch = pytest.importorskip("torch", reason="training needs torch")
@@ -36,9 +36,9 @@ def test_blocks_are_contiguous_cover_everything_and_keep_their_distance(
         assert len(train) >= count - len(valid) - 2 * gap
 
 
-@given(st.lists(st.sampled_from("abcdef"), min_size=6, max_size=60), st.integers(2, 4))
+@given(st.lists(st.sampled_from("abcdef"), min_size=2, max_size=60), st.integers(2, 4))
 def test_no_group_is_on_both_sides_of_a_fold(groups: list[str], folds: int) -> None:
-    assume(len(set(groups)) >= folds)
+    groups += "abcd"[:folds]
     labels = np.array(groups)
     held_out: set[str] = set()
     for train, valid in group_folds(groups, folds):
