@@ -55,8 +55,8 @@ class Constants(NamedTuple):
     heading_0: float = 0.05  # [rad] of the first fields
     correlation: float = 2.0  # times the variance of a field, as errors of fields last
     blend: float = 0.5  # share of the learned heading, the rest is VQF's
-    heading_scale: float = 1.0  # of the reported heading of the blend
-    heading_floor: float = 0.02  # [rad]
+    heading_scale: float = 1.0  # of the deviation of the learned heading in that of the blend
+    heading_floor: float = 0.02  # [rad] of the blend, beside that
 
 
 def packed(constants: Constants) -> np.ndarray:

@@ -187,8 +187,9 @@ def bounds(memory, tilt, trusted, share, heading, c):  # type: ignore[no-untyped
     """
     mixed = trusted * trusted * tilt + ((1.0 - trusted) * c.peer_tilt) ** 2
     inclined = c.tilt_scale**2 * mixed + c.tilt_floor**2 + memory[ASTRAY]
-    learned = c.heading_scale**2 * heading + c.heading_floor**2
-    return inclined, (1.0 - share) * c.heading**2 + share * learned + memory[LOST]
+    blended = c.heading_scale**2 * heading + c.heading_floor**2
+    part = share / c.blend if c.blend > 0.0 else 0.0
+    return inclined, (1.0 - part) * c.heading**2 + part * blended + memory[LOST]
 
 
 @njit(cache=True)

@@ -137,11 +137,9 @@ def choose(
     of_peer = [k.peer_error[r] for k, r in zip(seen, rows, strict=True)]
     ones = [np.zeros(len(e)) for e in of_peer]
     _, alone = fit_scale(of_peer, ones)
-    learned = [(c.blend * p)[r] for (_, p), r in zip(found, rows, strict=True)]
-    scale, floor = fit_scale([e[r] for (e, _), r in zip(found, rows, strict=True)], learned)
-    # The variance of the output is (1 - share) heading^2 + share (scale^2 P + floor^2).
-    rest = max(floor**2 - (1.0 - c.blend) * alone**2, 0.0) / c.blend
-    c = c._replace(heading=alone, heading_scale=scale, heading_floor=math.sqrt(rest))
+    errors = [e[r] for (e, _), r in zip(found, rows, strict=True)]
+    scale, floor = fit_scale(errors, [p[r] for (_, p), r in zip(found, rows, strict=True)])
+    c = c._replace(heading=alone, heading_scale=scale, heading_floor=floor)
     heading_ratio = float(np.mean(np.array(headings) / np.array(peers)))
     return Chosen(c, tuple(headings), heading_ratio, worst_ratio)
 

@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 
 from nn_estimation.attitude.batch import track
-from nn_estimation.attitude.constants import Constants
+from nn_estimation.attitude.constants import Constants, packed
 from nn_estimation.attitude.features import SETTLED
+from nn_estimation.attitude.inclination import MEMORY
+from nn_estimation.attitude.kernel import bounds
 from nn_estimation.attitude.model import classical_setup, load_setups
 from nn_estimation.attitude.selection import BLENDS, Chosen, Looks, _blended, choose, looks
 from nn_estimation.attitude.tuning import Seen, see
@@ -84,6 +86,19 @@ def test_the_bound_of_a_heading_alone_is_that_of_vqf(trials: list[Seen], seen: l
     ]
     assert np.mean(inside) == pytest.approx(0.683, abs=0.15)
     assert c.heading_floor >= 0.0 and c.heading_scale > 0.0
+
+
+@pytest.mark.parametrize(("sigmas", "nominal"), [(1.0, 0.683), (2.0, 0.954)])
+def test_bounds_of_the_blend_hold_as_many_errors_as_they_say(
+    trials: list[Seen], seen: list[Looks], sigmas: float, nominal: float
+) -> None:
+    c = chosen(trials, seen).constants
+    nothing, inside = np.zeros(MEMORY), []
+    for s, k in zip(trials, seen, strict=True):
+        error, learned = _blended(k, np.clip(np.abs(k.error), 0.01, 1.0), c)
+        variance = np.array([bounds(nothing, 0.0, 1.0, c.blend, p, packed(c)[0])[1] for p in learned])
+        inside.append(np.mean((np.abs(error) < sigmas * np.sqrt(variance))[s.trial.scored[k.row]]))
+    assert np.mean(inside) == pytest.approx(nominal, abs=0.05)
 
 
 def test_the_heading_that_is_judged_is_the_one_that_comes_out(
