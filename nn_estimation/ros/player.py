@@ -22,14 +22,16 @@ from nn_estimation import cdr
 from nn_estimation.bags import BagError, BagReader
 from nn_estimation.ros.messages import UnknownTypeError, message_class
 
-# Deep, so that a reader that learns of the player late, or waits for its turn, still gets what it has missed.
-QOS = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=20_000, reliability=ReliabilityPolicy.RELIABLE)
+# Messages that are kept for a reader that learns of the player late, or waits for its turn: many of those that are
+# small and fast, and of others, such as images, what fits in memory.
+DEPTH, FAST_DEPTH = 1000, 20_000
+FAST = {cdr.RANGE, cdr.VECTOR3, cdr.IMU, cdr.MAG, cdr.ODOMETRY, cdr.POSE, cdr.TWIST_COVARIANCE}
 CLOCK_PERIOD_NS = 10_000_000
 LATE = 0.001  # [s] behind time from which on the player does not sleep
 READY = 60.0  # [s] at most until somebody listens; the first start of a node compiles
 SETTLE = 1.0  # [s] for those who listen to the listener
-DELIVERY = 0.2  # [s] for the last messages to reach those who do not acknowledge them, and at most
-PATIENCE = 5.0  # [s] for the others
+DELIVERY = 0.2  # [s] for the last messages to reach those who do not acknowledge them
+PATIENCE = 5.0  # [s] at most, for those who do
 
 
 class Player:
@@ -51,7 +53,7 @@ class Player:
         self._node, self._bag = node, bag
         self.topics = [t for t in bag.topics if topics is None or t in {name.lstrip("/") for name in topics}]
         self._outputs = {
-            topic: node.create_publisher(message_class(bag.topics[topic]), topic, QOS)
+            topic: node.create_publisher(message_class(bag.topics[topic]), topic, _qos(bag.topics[topic]))
             for topic in self.topics
         }
         self._clock: Any = node.create_publisher(Clock, "/clock", 10) if clock else None
@@ -94,6 +96,11 @@ class Player:
         for output in self._outputs.values():
             output.wait_for_all_acked(Duration(seconds=max(deadline - time.monotonic(), 0.0)))
         time.sleep(DELIVERY)
+
+
+def _qos(msgtype: str) -> QoSProfile:
+    depth = FAST_DEPTH if msgtype in FAST else DEPTH
+    return QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=depth, reliability=ReliabilityPolicy.RELIABLE)
 
 
 def play(
