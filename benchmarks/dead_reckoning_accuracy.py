@@ -23,7 +23,7 @@ from nn_estimation.dead_reckoning.constants import Constants
 from nn_estimation.dead_reckoning.drive import Drive, read_drive
 from nn_estimation.dead_reckoning.features import FeatureBank
 from nn_estimation.dead_reckoning.network import SlipNetwork
-from nn_estimation.dead_reckoning.through_filter import held_out_errors, learn, see
+from nn_estimation.dead_reckoning.through_filter.training import held_out_errors, learn, see
 from nn_estimation.dead_reckoning.training import (
     DeadReckoningTrainConfig,
     Recordings,

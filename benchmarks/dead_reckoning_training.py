@@ -15,7 +15,7 @@ import torch
 
 from nn_estimation.dead_reckoning.calibration import calibrate
 from nn_estimation.dead_reckoning.drive import read_drive
-from nn_estimation.dead_reckoning.through_filter import FilterModule, chunks, displacement_loss
+from nn_estimation.dead_reckoning.through_filter.training import FilterModule, chunks, displacement_loss
 from nn_estimation.dead_reckoning.training import DeadReckoningTrainConfig, Recordings, first_network
 
 REFERENCE = 223.0  # [s]

@@ -33,7 +33,7 @@ def roots(path: Path) -> set[str]:
     return {name.split(".")[0] for name in imported(path)}
 
 
-IN_TORCH = ("network.py", "training.py", "differentiable.py", "through_filter.py")
+IN_TORCH = ("network.py", "training.py")
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(ROOT)))

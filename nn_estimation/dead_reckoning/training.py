@@ -22,7 +22,7 @@ from nn_estimation.dead_reckoning.first_stage.training import learn_spread
 from nn_estimation.dead_reckoning.model import TASK
 from nn_estimation.dead_reckoning.network import FEATURES, SlipNetwork
 from nn_estimation.dead_reckoning.preintegration import preintegrated
-from nn_estimation.dead_reckoning.through_filter import Seen, held_out_errors, learn, see
+from nn_estimation.dead_reckoning.through_filter.training import Seen, held_out_errors, learn, see
 from nn_estimation.dead_reckoning.tuning import LENGTHS, Objective, drift, pooled, tune
 from nn_estimation.learning.config import TrainConfig
 from nn_estimation.learning.export import export

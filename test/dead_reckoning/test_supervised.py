@@ -17,7 +17,7 @@ from nn_estimation.dead_reckoning.network import SlipNetwork
 from nn_estimation.dead_reckoning.simulated_car import CarParams
 from nn_estimation.dead_reckoning.simulated_car import drive as car_drive
 from nn_estimation.dead_reckoning.simulation import SimulationParams, simulate_drive
-from nn_estimation.dead_reckoning.through_filter import Seen
+from nn_estimation.dead_reckoning.through_filter.training import Seen
 from nn_estimation.dead_reckoning.training import (
     FIRST_STAGE,
     DeadReckoningTrainConfig,

@@ -13,7 +13,7 @@ from nn_estimation.dead_reckoning.constants import Constants
 from nn_estimation.dead_reckoning.drive import Drive
 from nn_estimation.dead_reckoning.estimator import first_state
 from nn_estimation.dead_reckoning.network import SlipNetwork
-from nn_estimation.dead_reckoning.through_filter import Seen
+from nn_estimation.dead_reckoning.through_filter.training import Seen
 from nn_estimation.dead_reckoning.vehicle import SMOOTHING, slip_residual
 from nn_estimation.learning.batches import Batch
 from nn_estimation.learning.config import TrainConfig

@@ -12,11 +12,11 @@ from torch import Tensor, nn
 from nn_estimation.dead_reckoning import vehicle
 from nn_estimation.dead_reckoning.calibration import CalibrationError
 from nn_estimation.dead_reckoning.constants import Constants, packed
-from nn_estimation.dead_reckoning.differentiable import TorchState, run
 from nn_estimation.dead_reckoning.drive import Drive
 from nn_estimation.dead_reckoning.estimator import earth_rate
 from nn_estimation.dead_reckoning.features import FeatureBank
 from nn_estimation.dead_reckoning.network import SlipNetwork
+from nn_estimation.dead_reckoning.through_filter.network import TorchState, run
 from nn_estimation.dead_reckoning.tuning import LENGTHS, drift
 from nn_estimation.learning.batches import Batch
 from nn_estimation.learning.config import TrainConfig

@@ -6,8 +6,8 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from nn_estimation.dead_reckoning.constants import Constants  # noqa: E402
-from nn_estimation.dead_reckoning.differentiable import TorchState, left_jacobian, run, so3_exp  # noqa: E402
 from nn_estimation.dead_reckoning.estimator import earth_rate, first_state, track  # noqa: E402
+from nn_estimation.dead_reckoning.through_filter.network import TorchState, left_jacobian, run, so3_exp  # noqa: E402
 
 CONSTANTS = Constants(
     slip=-0.06, slip_speed=-5e-4, squat=-0.005, lift=0.01, mount_pitch=-0.01, lever_x=0.3, lateral=11.0

@@ -1,0 +1,1 @@
+"""Tests of the trainer: what several of them train is in `trainings`."""
