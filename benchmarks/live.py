@@ -28,7 +28,7 @@ from nn_estimation.ros.player import play
 from nn_estimation.shipped import default_model
 from nn_estimation.uwb.layout import Layout
 
-SAID = ("latency", "pose", "input", "fallback", "network", "samples")  # of the aspects in /diagnostics
+SAID = ("latency", "pose", "input", "fallback", "network")  # of the aspects in /diagnostics
 
 
 class Live(NamedTuple):

@@ -71,7 +71,7 @@ def of_velocity(message: cdr.TwistCovarianceMessage, antenna: np.ndarray) -> Aid
     Raises:
         SourceError: not finite, or not given.
     """
-    covariance = _matrix(message.covariance)[:3, :3]
+    covariance = message.covariance.reshape(6, 6)[:3, :3]
     known = _known(message.velocity, covariance, VELOCITY_STD)
     if known is None:
         raise SourceError("unknown velocity")
@@ -111,10 +111,6 @@ def _known(value: np.ndarray, covariance: np.ndarray, std: float) -> Known | Non
     if found == _INVALID:
         raise SourceError("invalid number")
     return None if found == _NOT_GIVEN else Known(value, sound)
-
-
-def _matrix(covariance: np.ndarray) -> np.ndarray:
-    return np.asarray(covariance).reshape(6, 6)
 
 
 _GIVEN, _NOT_GIVEN, _INVALID = range(3)
