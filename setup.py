@@ -40,7 +40,8 @@ setup(
         "pyyaml>=6.0",
         "rosbags>=0.10",
         "scipy>=1.11",
-        "vqf>=2.1",
+        # What attitude is compared to. No estimate needs it, and a Jetson would have to compile it.
+        "vqf>=2.1; platform_machine != 'aarch64'",
     ],
     extras_require={
         "ros": [f"ros-{name}" for name in ROS_WHEELS],
@@ -56,7 +57,7 @@ setup(
             "tqdm>=4.66",
         ],
         # Filters that attitude is compared to.
-        "peers": ["ahrs>=0.4", "imufusion>=1.2", "riann>=0.2"],
+        "peers": ["ahrs>=0.4", "imufusion>=1.2", "riann>=0.2", "vqf>=2.1"],
         "test": ["pytest==8.3.5", "evo>=1.26", "hypothesis>=6.100", "mypy>=1.10", "ruff>=0.6"],
     },
     zip_safe=False,

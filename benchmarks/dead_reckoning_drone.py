@@ -50,7 +50,7 @@ def flown(drive: Drive, setup: Setup, mounting: tuple[float, float, float]) -> t
     """Stamps [s] after the start of the first fault and the first alarm, and the highest mean innovation."""
     stream = DeadReckoningStream(setup, StreamParams("odometry", mounting=mounting))
     turn = Rotation.from_euler("xyz", mounting).inv()
-    known, none, level = (0.01 * np.eye(6)).ravel(), np.zeros(9), np.array([0.0, 0.0, 0.0, 1.0])
+    known = (0.01 * np.eye(6)).ravel()
     named = alarm = math.nan
     highest = 0.0
     for n, stamp in enumerate(drive.stamp):
@@ -62,7 +62,7 @@ def flown(drive: Drive, setup: Setup, mounting: tuple[float, float, float]) -> t
                 ns, "odom", "imu_link", drive.position[n], R.as_quat(), known, velocity, np.zeros(3), known
             )
             stream.feed(ODOMETRY_TOPIC, cdr.encode_odometry(message))
-        imu = cdr.ImuMessage(ns, "imu_link", drive.gyro[n], drive.accel[n], level, none, none, none)
+        imu = cdr.ImuMessage.of(ns, "imu_link", drive.gyro[n], drive.accel[n])
         stream.feed(IMU_TOPIC, cdr.encode_imu(imu))
         since = stamp - drive.stamp[0]
         if math.isnan(named) and stream.checks.fault:

@@ -180,21 +180,12 @@ def decode_imu(cdr: bytes) -> ImuMessage:
         CdrError: too short or malformed.
     """
     endian, stamp, start, end = _begin(cdr)
-    v = _array(cdr, endian, _align(end + 1, 8), 37)
-    return ImuMessage(stamp, _text(cdr, start, end), v[13:16], v[25:28], v[:4], v[4:13], v[16:25], v[28:37])
+    return ImuMessage(stamp, _text(cdr, start, end), _array(cdr, endian, _align(end + 1, 8), 37))
 
 
 def encode_imu(message: ImuMessage) -> bytes:
     """CDR bytes of a sensor_msgs/Imu."""
-    return _stamped(
-        message,
-        message.orientation,
-        message.orientation_covariance,
-        message.gyro,
-        message.gyro_covariance,
-        message.accel,
-        message.accel_covariance,
-    )
+    return _stamped(message, message.values)
 
 
 def decode_mag(cdr: bytes) -> MagneticFieldMessage:

@@ -166,6 +166,7 @@ def _missing(error: ModuleNotFoundError) -> str:
         "tqdm": "train",
         "onnxscript": "train",
         "onnxruntime": "cpu",
+        "vqf": "peers",
     }
     extra = extras.get(name, "ros" if name == "rclpy" or name.endswith("_msgs") else None)
     if extra is None:

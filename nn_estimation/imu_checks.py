@@ -23,6 +23,7 @@ class SampleWatch:
 
     Attributes:
         saturated: number of samples at a sensor's limit.
+        memory: what `watch` changes.
     """
 
     def __init__(self) -> None:
@@ -31,38 +32,38 @@ class SampleWatch:
 
     def reset(self) -> None:
         """Forget all samples; the count stays."""
-        self._memory = np.zeros(14)
+        self.memory = np.zeros(14)
 
     def update(self, gyro: np.ndarray, accel: np.ndarray, dt: float) -> bool:
         """Take in a finite sample (3,) [rad/s], (3,) [m/s^2], dt [s] after the one before; False: saturated."""
-        clipped = _update(self._memory, gyro, accel, dt)
+        clipped = watch(self.memory, gyro, accel, dt)
         self.saturated += clipped
         return not clipped
 
     @property
     def age(self) -> float:
         """[s] that has been watched."""
-        return float(self._memory[_AGE])
+        return float(self.memory[_AGE])
 
     @property
     def rate(self) -> float:
         """[Hz] of the samples; NaN while too few have come."""
-        return 1.0 / self._memory[_DT] if self._memory[_AGE] > SETTLING else math.nan
+        return 1.0 / self.memory[_DT] if self.memory[_AGE] > SETTLING else math.nan
 
     @property
     def accel(self) -> np.ndarray:
         """(3,) [m/s^2] mean specific force."""
-        return self._memory[_ACCEL : _ACCEL + 3]
+        return self.memory[_ACCEL : _ACCEL + 3]
 
     @property
     def size(self) -> float:
         """[m/s^2] mean size of the specific force, however the body turns."""
-        return float(self._memory[_SIZE])
+        return float(self.memory[_SIZE])
 
     @property
     def turn(self) -> float:
         """[rad/s] mean of the largest rate of the three axes."""
-        return float(self._memory[_TURN])
+        return float(self.memory[_TURN])
 
 
 class Lasting:
@@ -110,8 +111,8 @@ def in_degrees(turn: float, fastest: float, whose: str) -> str:
 
 
 @njit(cache=True)
-def _update(memory, gyro, accel, dt):  # type: ignore[no-untyped-def]
-    """True for a sample at the limit of a sensor."""
+def watch(memory, gyro, accel, dt):  # type: ignore[no-untyped-def]
+    """See `SampleWatch.update`; True for a sample at the limit of a sensor."""
     first = memory[_AGE] == 0.0
     share = 1.0 if first else min(dt / WATCH, 1.0)
     turn = 0.0

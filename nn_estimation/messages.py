@@ -9,6 +9,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+LEVEL = np.array([0.0, 0.0, 0.0, 1.0])
+NONE, UNKNOWN = np.array([-1.0, *[0.0] * 8]), np.zeros(9)  # covariances, of nothing and of something
+
 
 class RangeMessage(NamedTuple):
     """sensor_msgs/Range."""
@@ -37,12 +40,53 @@ class ImuMessage(NamedTuple):
 
     stamp_ns: int
     frame_id: str
-    gyro: np.ndarray  # (3,) [rad/s]
-    accel: np.ndarray  # (3,) [m/s^2]
-    orientation: np.ndarray  # (4,) x, y, z, w
-    orientation_covariance: np.ndarray  # (9,); first entry -1: no orientation
-    gyro_covariance: np.ndarray  # (9,)
-    accel_covariance: np.ndarray  # (9,)
+    values: np.ndarray  # (37,) in the order of the message, of which the properties are parts
+
+    @classmethod
+    def of(
+        cls,
+        stamp_ns: int,
+        frame_id: str,
+        gyro: np.ndarray,
+        accel: np.ndarray,
+        gyro_covariance: np.ndarray = UNKNOWN,
+        accel_covariance: np.ndarray = UNKNOWN,
+        orientation: np.ndarray = LEVEL,
+        orientation_covariance: np.ndarray = NONE,
+    ) -> ImuMessage:
+        """Of its parts, see the properties; by default without an orientation."""
+        parts = orientation, orientation_covariance, gyro, gyro_covariance, accel, accel_covariance
+        return cls(stamp_ns, frame_id, np.concatenate(parts, dtype=np.float64))
+
+    @property
+    def orientation(self) -> np.ndarray:
+        """(4,) x, y, z, w."""
+        return self.values[:4]
+
+    @property
+    def orientation_covariance(self) -> np.ndarray:
+        """(9,); first entry -1: no orientation."""
+        return self.values[4:13]
+
+    @property
+    def gyro(self) -> np.ndarray:
+        """(3,) [rad/s]."""
+        return self.values[13:16]
+
+    @property
+    def gyro_covariance(self) -> np.ndarray:
+        """(9,)."""
+        return self.values[16:25]
+
+    @property
+    def accel(self) -> np.ndarray:
+        """(3,) [m/s^2]."""
+        return self.values[25:28]
+
+    @property
+    def accel_covariance(self) -> np.ndarray:
+        """(9,)."""
+        return self.values[28:]
 
 
 class MagneticFieldMessage(NamedTuple):

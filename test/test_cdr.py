@@ -36,7 +36,7 @@ MESSAGES: dict[str, tuple[st.SearchStrategy[Any], Callable[[Any], bytes], Callab
         cdr.decode_vector3,
     ),
     cdr.IMU: (
-        st.builds(cdr.ImuMessage, stamps, names, *map(arrays, (3, 3, 4, 9, 9, 9))),
+        st.builds(cdr.ImuMessage.of, stamps, names, *map(arrays, (3, 3, 9, 9, 4, 9))),
         cdr.encode_imu,
         cdr.decode_imu,
     ),
@@ -180,7 +180,7 @@ STAMP = 1_700_000_000_123_456_789
 EXAMPLES = {
     cdr.RANGE: cdr.RangeMessage(STAMP, "anchor_7", 3.25, 0.0625, 0.5, 0.25, 80.0),
     cdr.VECTOR3: cdr.Vector3Message(STAMP, "tag-a1", -80.5, math.nan, 12.0),
-    cdr.IMU: cdr.ImuMessage(STAMP, "imu_link", *(np.arange(n) / 7.0 for n in (3, 3, 4, 9, 9, 9))),
+    cdr.IMU: cdr.ImuMessage.of(STAMP, "imu_link", *(np.arange(n) / 7.0 for n in (3, 3, 9, 9, 4, 9))),
     cdr.MAG: cdr.MagneticFieldMessage(STAMP, "imu_link", *(np.arange(n) / 7e6 for n in (3, 9))),
     cdr.ODOMETRY: cdr.OdometryMessage(
         STAMP, "map", "base_link", *(np.arange(n) / 7.0 for n in (3, 4, 36, 3, 3, 36))

@@ -42,10 +42,8 @@ class Intervals(ImuStream[float]):
 
 
 def sample(seconds: float, rate: float = 0.0) -> bytes:
-    three, nine = np.full(3, rate), np.zeros(9)
-    return cdr.encode_imu(
-        ImuMessage(round(seconds * 1e9), "imu", three, three, np.array([0, 0, 0, 1.0]), nine, nine, nine)
-    )
+    three = np.full(3, rate)
+    return cdr.encode_imu(ImuMessage.of(round(seconds * 1e9), "imu", three, three))
 
 
 def test_each_sample_comes_some_time_after_the_one_before() -> None:

@@ -9,20 +9,14 @@ from itertools import pairwise
 
 import numpy as np
 
-from nn_estimation.attitude import inclination, kernel, sweeps
+from nn_estimation.attitude import compiled_vqf, inclination, sweeps
 from nn_estimation.attitude.constants import Constants, packed
-from nn_estimation.attitude.estimator import (
-    GIVE_UP,
-    START_UP,
-    UNKNOWN_HEADING,
-    State,
-    field_interval,
-    interval_of,
-    make_vqf,
-)
+from nn_estimation.attitude.estimator import GIVE_UP, START_UP, field_interval, interval_of
 from nn_estimation.attitude.field import DELAY
 from nn_estimation.attitude.heading import Heading
+from nn_estimation.attitude.kernel import UNKNOWN_HEADING
 from nn_estimation.attitude.model import Setup
+from nn_estimation.attitude.state import State
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,11 +97,15 @@ def prepare(
         raise ValueError(f"{count} samples are too few to find their rate: {START_UP:g} s are needed")
     interval = interval_of(stamp[:begun], rate)
     assert interval is not None
-    made = np.array([interval, field_interval(mag_stamp, stamp[begun - 1], interval)])
     dt = np.diff(stamp, prepend=stamp[0])
     used, fields = np.empty(count, np.int64), np.zeros((count, 3))
     sweeps.carry_all(stamp, gyro, mag_stamp, mag, DELAY, used, fields)
-    return Prepared(dt, fields, used, *_vqf_over(made, dt, gyro, accel, fields, used, mag_stamp))
+    vqf = np.zeros(1, compiled_vqf.LAYOUT)
+    compiled_vqf.begin(vqf)
+    compiled_vqf.retime(vqf[0], interval, field_interval(mag_stamp, stamp[begun - 1], interval))
+    peer, rest = np.empty((count, 4)), np.empty(count, dtype=bool)
+    sweeps.vqf_all(vqf, dt, gyro, accel, fields, used, mag_stamp, peer, rest)
+    return Prepared(dt, fields, used, peer, rest)
 
 
 def filtered(
@@ -130,7 +128,7 @@ def filtered(
         (N, 3, 3) rotations, (N, 22) states, (N, 2) share of the filter with its tilt variance [rad^2], and
         (N, MEMORY) memories.
     """
-    count, state, work, at = len(gyro), State(), inclination.workspace(), 0
+    count, state, at = len(gyro), State(), 0
     state.begin(accel[0], constants)
     given = packed(constants)
     widths = (3, 3), (inclination.SIZE,), (2,), (inclination.MEMORY,)
@@ -138,7 +136,7 @@ def filtered(
     kept = R, x, shares, memory
     inputs = gyro, accel, prepared.fields, prepared.used, prepared.dt, prepared.rest
     while at < count:
-        at, looked, _ = sweeps.run(at, state.arrays(), inputs, given, work, kept, look is not None)
+        at, looked, _ = sweeps.run(at, state.packed, inputs, given, kept, look is not None)
         if looked and look is not None:
             look(state, at)
     return kept
@@ -176,32 +174,3 @@ def _stretch(
     covariance[:, 0, 0] = covariance[:, 1, 1] = variances[:, 0]
     covariance[:, 2, 2] = np.where(known, variances[:, 1], UNKNOWN_HEADING)
     return Track(stamp, q, covariance, w, x[:, 3:6].copy(), trust, share, prepared.rest)
-
-
-def _vqf_over(
-    made: np.ndarray,
-    dt: np.ndarray,
-    gyro: np.ndarray,
-    accel: np.ndarray,
-    fields: np.ndarray,
-    used: np.ndarray,
-    mag_stamp: np.ndarray,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Quaternions (N, 4) w, x, y, z and rest (N,) of VQF over a recording."""
-    at, to = np.empty(len(dt), np.int64), np.empty((len(dt), 2))
-    mean, current = made.copy(), made.copy()
-    count = sweeps.changes(dt, used, mag_stamp, mean, current, at, to)
-    vqf, edges = make_vqf(made), [0, *at[:count], len(dt)]
-    intervals = [made, *to[:count]]
-    fields = np.where((used >= 0)[:, None], fields, 0.0)  # VQF leaves zeros out
-    peer, rest = np.empty((len(dt), 4)), np.empty(len(dt), dtype=bool)
-    for n, (a, b) in enumerate(pairwise(edges)):
-        if n:
-            vqf = make_vqf(intervals[n], vqf)
-        if a == b:
-            continue
-        scale = np.where(dt[a:b] <= kernel.LONGEST, dt[a:b] / intervals[n][0], 0.0)
-        turned = gyro[a:b] * scale[:, None]
-        found = vqf.updateBatch(turned, accel[a:b], fields[a:b])
-        peer[a:b], rest[a:b] = found["quat9D"], found["restDetected"]
-    return peer, rest

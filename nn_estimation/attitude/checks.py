@@ -5,9 +5,13 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from numba import njit
 
 from nn_estimation.attitude.turning import Turning, Verdict
+from nn_estimation.attitude.turning import turn as turn_vector
+from nn_estimation.attitude.turning import update as update_vector
 from nn_estimation.imu_checks import WATCH, Lasting, SampleWatch, in_degrees, in_g
+from nn_estimation.imu_checks import watch as watch_sample
 
 GRAVITY = 9.81  # [m/s^2]
 FASTEST_TURN = 35.0  # [rad/s] 2000 deg/s, where most gyros end; hands reach 9 on the mean
@@ -39,13 +43,17 @@ SILENT_AFTER = 1.0  # [s] without a field, by the stamps of the samples
 class SignalChecks:
     """Watches the samples of gyro and accelerometer.
 
+    Args:
+        fields: whose fields are to turn as the gyro says, None for no magnetometer.
+
     Attributes:
         watch: means, rate and limits; samples at a limit are counted and used.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, fields: FieldChecks | None = None) -> None:
         self.watch = SampleWatch()
         self._turning = Turning()
+        self._of_fields = Turning() if fields is None else fields.turning
         self._fault, self._axes, self._doubt = Lasting(), Lasting(INSISTS), Lasting()
         self.reset()
 
@@ -60,10 +68,9 @@ class SignalChecks:
 
     def update(self, gyro: np.ndarray, accel: np.ndarray, dt: float) -> None:
         """Take in a finite sample (3,) [rad/s], (3,) [m/s^2], dt [s] after the one before."""
-        self.watch.update(gyro, accel, dt)
-        self._turning.turn(gyro, dt)
-        self._turning.update(accel, dt)
-        age = self.watch.age
+        watch = self.watch
+        watch.saturated += _take(watch.memory, self._turning.memory, self._of_fields.memory, gyro, accel, dt)
+        age = watch.age
         if age - self._judged >= JUDGE:
             self._judged = age
             self._judge(age)
@@ -119,23 +126,23 @@ class SignalChecks:
 
 
 class FieldChecks:
-    """Watches the magnetometer, and whether its field turns as the gyro says."""
+    """Watches the magnetometer, and whether its field turns as the gyro says.
+
+    Attributes:
+        turning: of the field; `SignalChecks` tells it of the gyro.
+    """
 
     def __init__(self) -> None:
-        self._turning = Turning()
+        self.turning = Turning()
         self._doubt = Lasting(INSISTS)
         self.reset()
 
     def reset(self) -> None:
         """Forget all fields."""
-        self._turning.reset()
+        self.turning.reset()
         self._doubt.reset()
         self.last = math.nan
         self._period, self._size, self._age, self._judged = math.nan, math.nan, 0.0, 0.0
-
-    def turn(self, gyro: np.ndarray, dt: float) -> None:
-        """Take in a finite sample of the gyro (3,) [rad/s], dt [s] after the one before."""
-        self._turning.turn(gyro, dt)
 
     def update(self, stamp: float, field: np.ndarray) -> None:
         """Take in a finite field (3,) of any unit, later than the one before."""
@@ -143,14 +150,14 @@ class FieldChecks:
         dt = stamp - self.last
         self.last = stamp
         if not dt <= MAG_GAP:  # the first one, or after a silence
-            self._turning.reset()
+            self.turning.reset()
             self._size = size if math.isnan(self._size) else self._size
         else:
             share = min(dt / WATCH, 1.0)
             self._period = dt if math.isnan(self._period) else self._period + share * (dt - self._period)
             self._size += share * (size - self._size)
             self._age += dt
-        self._turning.update(field, dt if dt <= MAG_GAP else 0.0)
+        self.turning.update(field, dt if dt <= MAG_GAP else 0.0)
         if self._age - self._judged >= JUDGE:
             self._judged = self._age
             self._doubt.update(self._judge(), self._age)
@@ -176,7 +183,7 @@ class FieldChecks:
         return self._doubt.said
 
     def _judge(self) -> str:
-        found = self._turning.verdict()
+        found = self.turning.verdict()
         if found is None:
             return ""
         if _others_agree(found):
@@ -194,3 +201,12 @@ class FieldChecks:
 
 def _others_agree(found: Verdict) -> bool:
     return found.best > OTHERS_AGREE and found.best - found.agreement > BETTER
+
+
+@njit(cache=True)
+def _take(means, gravity, field, gyro, accel, dt):  # type: ignore[no-untyped-def]
+    """A sample for all that watches; True for one at the limit of a sensor."""
+    turn_vector(gravity, gyro, dt)
+    update_vector(gravity, accel, dt)
+    turn_vector(field, gyro, dt)
+    return watch_sample(means, gyro, accel, dt)

@@ -33,10 +33,10 @@ class World:
         """The same attitude in this world, with its covariance about the axes of this world."""
         if self._R is None:
             return attitude
-        return attitude._replace(
-            quaternion=_product(self._quaternion, attitude.quaternion),
-            covariance=self._R @ attitude.covariance @ self._R.T,
-        )
+        turned = attitude._replace(values=attitude.values.copy())
+        turned.quaternion[:] = _product(self._quaternion, attitude.quaternion)
+        turned.covariance[:] = self._R @ attitude.covariance @ self._R.T
+        return turned
 
 
 def roll_pitch_yaw(quaternion: np.ndarray) -> tuple[float, float, float]:
@@ -53,15 +53,13 @@ def roll_pitch_yaw(quaternion: np.ndarray) -> tuple[float, float, float]:
     )
 
 
-def _product(a: tuple[float, ...], b: np.ndarray) -> np.ndarray:
+def _product(a: tuple[float, ...], b: np.ndarray) -> tuple[float, ...]:
     """(4,) x, y, z, w of the rotation b, then a."""
     ax, ay, az, aw = a
     bx, by, bz, bw = b.tolist()
-    return np.array(
-        [
-            aw * bx + ax * bw + ay * bz - az * by,
-            aw * by - ax * bz + ay * bw + az * bx,
-            aw * bz + ax * by - ay * bx + az * bw,
-            aw * bw - ax * bx - ay * by - az * bz,
-        ]
+    return (
+        aw * bx + ax * bw + ay * bz - az * by,
+        aw * by - ax * bz + ay * bw + az * bx,
+        aw * bz + ax * by - ay * bx + az * bw,
+        aw * bw - ax * bx - ay * by - az * bz,
     )

@@ -36,6 +36,7 @@ _FORCE, TIME, _TURNED = 36, 39, 40
 # and silent magnetometers leave for a while.
 NIS, _TILT, UNCALIBRATED, ASTRAY, LOST, MEMORY = 0, 1, 3, 4, 5, 6
 _ROWS = (0, 1, 2, 18, 19, 20, 21)  # of the error state that move within a block
+ROWS = len(_ROWS)
 
 
 @njit(cache=True)
@@ -81,7 +82,7 @@ def step(R, x, P, sums, memory, gyro, accel, dt, rest, c, work):  # type: ignore
         dt: [s] since the sample before.
         rest: whether the body is at rest.
         c: `Constants`.
-        work: see `workspace`.
+        work: (3, 3), (3, 3), (3,), (ROWS, 22), (ROWS, 22) and (22,) to work in.
 
     Returns:
         Whether a block ended.
@@ -259,9 +260,3 @@ def bridge(x, P, sums, memory, dt, c):  # type: ignore[no-untyped-def]
 def tilt_variance(P):  # type: ignore[no-untyped-def]
     """Mean of the two variances of the inclination [rad^2]."""
     return 0.5 * (P[THETA, THETA] + P[THETA + 1, THETA + 1])
-
-
-def workspace() -> tuple[np.ndarray, ...]:
-    """Arrays that `step` works in."""
-    square = np.empty((3, 3))
-    return square, square.copy(), np.empty(3), np.empty((7, SIZE)), np.empty((7, SIZE)), np.empty(SIZE)

@@ -1,4 +1,7 @@
-"""The compiled part of the estimator: what is done at every sample, online and in `sweeps` over a recording alike."""
+"""The compiled part of the estimator: what is done at every sample, online and in `sweeps` over a recording alike.
+
+A call from Python costs as much as the arithmetic of a sample: online there is one, `update`, on one record.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ import math
 import numpy as np
 from numba import njit
 
-from nn_estimation.attitude import features
+from nn_estimation.attitude import compiled_vqf, features
 from nn_estimation.attitude.field import carry, turn
 from nn_estimation.attitude.heading import matrix, twist, wrapped
 from nn_estimation.attitude.inclination import (
@@ -25,6 +28,7 @@ from nn_estimation.attitude.inclination import (
     step,
     tilt_variance,
 )
+from nn_estimation.attitude.state import BIAS_STD, COVARIANCE, GYRO_BIAS, RATE
 from nn_estimation.filters import quaternion, so3_exp
 
 # What a sample ended: nothing, a block, one with a field; or the filter began anew.
@@ -32,64 +36,59 @@ IDLE, BLOCK, LOOK, RESTART = range(4)
 LARGEST = 1e4  # [m/s, m] of what must be near zero, from which on the inclination filter begins anew
 LONGEST = 0.25  # [s] between two samples that are integrated; a longer gap is bridged
 FIELD_AGE = 0.5  # [s] after which a field is of no use
-OTHER_RATE = 1.33  # times the rate that VQF was made for, from which on it is made anew
-_OVER = 1.0  # [s] over which rates are averaged
-# Intervals of samples and of fields that VQF is made for, their means, the stamp of the last field.
-MADE, MEAN, HEARD, CLOCKS = 0, 2, 4, 5
-# In what `sample` writes: turn rate, quaternion, covariance, bias of the gyro.
-RATE, TURNED, COVARIANCE, GYRO_BIAS, OUT = 0, 3, 7, 16, 19
+UNKNOWN_HEADING = math.pi**2 / 3.0  # [rad^2] variance of an angle that can be anything
+OTHER_RATE = 1.33  # times the rate that VQF was made for, from which on it is made for another
+_OVER = 1.0  # [s] over which intervals are averaged
 
 
 @njit(cache=True)
-def advance(state, gyro, accel, heard, dt, rest, constants, work):  # type: ignore[no-untyped-def]
+def advance(s, gyro, accel, heard, dt, rest, constants):  # type: ignore[no-untyped-def]
     """One sample of the inclination filter, and the features at the end of a block.
 
     Args:
-        state: of `estimator.State`; changed. Its field (3,) is turned along where there is none of this sample.
+        s: record of `state.LAYOUT`; changed. Its carried field is turned along where there is none of this sample.
         gyro: (3,) [rad/s].
         accel: (3,) [m/s^2].
         heard: whether the field is of this sample.
         dt: [s].
         rest: bool.
         constants: see `constants.packed`.
-        work: of the inclination filter.
 
     Returns:
         IDLE, BLOCK, LOOK where the mean of the fields since the last one is due, or RESTART where the filter had
         diverged.
     """
-    R, x, P, sums, memory, bank, found, clock, field, mean = state
-    c = constants[0]
+    c, clock, field, w = constants[0], s.clock, s.carried, s.w
     clock[0] = 0.0 if heard else clock[0] + dt
     clock[1] += dt
     clock[2] += dt
     if dt > LONGEST:
-        bridge(x, P, sums, memory, dt, c)
-        mean[:] = 0.0
+        bridge(s.x, s.P, s.sums, s.memory, dt, c)
+        s.mean[:] = 0.0
         return IDLE
     if not heard:
-        _along(field, gyro, dt, work[0])
-    block = sums[TIME] + dt
-    if not step(R, x, P, sums, memory, gyro, accel, dt, rest, c, work):
+        _along(field, gyro, dt, s.E)
+    block = s.sums[TIME] + dt
+    work = s.E, s.T, w, s.phi, s.rows, s.dx
+    if not step(s.R, s.x, s.P, s.sums, s.memory, gyro, accel, dt, rest, c, work):
         return IDLE
-    _forget(memory, clock, block, c)
+    _forget(s.memory, clock, block, c)
     size = 0.0
     for i in range(2):
-        size = max(size, abs(x[VELOCITY + i]), abs(x[POSITION + i]))
+        size = max(size, abs(s.x[VELOCITY + i]), abs(s.x[POSITION + i]))
     if not size < LARGEST:
-        begin(R, x, P, sums, memory, accel, c)
+        begin(s.R, s.x, s.P, s.sums, s.memory, accel, c)
         return RESTART
     strength = field[0] * field[0] + field[1] * field[1] + field[2] * field[2]
     if not (clock[0] < FIELD_AGE and strength > 0.0):
         return BLOCK
-    w = work[2]
-    turn_rate(x, gyro, w)
-    world = np.empty(3)
+    turn_rate(s.x, gyro, w)
+    R, mean, world = s.R, s.mean, s.world
     for i in range(3):
         world[i] = R[i, 0] * field[0] + R[i, 1] * field[1] + R[i, 2] * field[2]
     rate = math.sqrt(w[0] * w[0] + w[1] * w[1] + w[2] * w[2])
     pull = math.sqrt(accel[0] * accel[0] + accel[1] * accel[1] + accel[2] * accel[2])
-    features.look(bank, rate, pull, world, rest, clock[2], found)
+    features.look(s.bank, rate, pull, world, rest, clock[2], s.found)
     clock[2] = 0.0
     for i in range(3):
         mean[i] += world[i]
@@ -193,86 +192,130 @@ def bounds(memory, tilt, trusted, share, heading, c):  # type: ignore[no-untyped
 
 
 @njit(cache=True)
-def finite(vector):  # type: ignore[no-untyped-def]
-    """Whether all of a vector (3,) are numbers."""
-    return math.isfinite(vector[0] + vector[1] + vector[2])
-
-
-@njit(cache=True)
 def usable(vector):  # type: ignore[no-untyped-def]
-    """Whether a vector (3,) has a direction."""
-    return finite(vector) and (vector[0] != 0.0 or vector[1] != 0.0 or vector[2] != 0.0)
+    """Whether a vector (3,) is finite and has a direction."""
+    finite = math.isfinite(vector[0] + vector[1] + vector[2])
+    return finite and (vector[0] != 0.0 or vector[1] != 0.0 or vector[2] != 0.0)
 
 
 @njit(cache=True)
-def arrive(arrays, head, stamp, gyro, dt, at, measured):  # type: ignore[no-untyped-def]
-    """What VQF is given of a sample, and of the field that counts at it.
+def usable_sample(gyro, accel):  # type: ignore[no-untyped-def]
+    """Whether a sample, (3,) and (3,), is finite and says where up is."""
+    return math.isfinite(gyro[0] + gyro[1] + gyro[2]) and usable(accel)
+
+
+@njit(cache=True)
+def start(states, stamp, accel, interval, field_interval, constants):  # type: ignore[no-untyped-def]
+    """Set a new state to its first sample.
 
     Args:
-        arrays: all changed. Ring and stamps of `field.turn`; clocks (5,) [s], see `MADE`, `MEAN`, `HEARD`; a field
-            (3,), which becomes that of the sample where one counts; a turn rate (3,) that turns VQF, which has an
-            interval of its own, as far as the sensor.
-        head: index of the sample before.
+        states: (1,) record of `state.LAYOUT`; changed.
+        stamp: [s].
+        accel: (3,) [m/s^2].
+        interval: [s] of the samples.
+        field_interval: [s] of the fields.
+        constants: see `constants.packed`.
+    """
+    s = states[0]
+    begin(s.R, s.x, s.P, s.sums, s.memory, accel, constants[0])
+    s.stamps[0] = stamp
+    s.intervals[0], s.intervals[1] = interval, field_interval
+    compiled_vqf.retime(s.vqf, interval, field_interval)
+
+
+@njit(cache=True)
+def update(states, constants, stamp, gyro, accel, dt, at, field, angle, share, variance, filtered):  # type: ignore[no-untyped-def]
+    """One sample, and the attitude at it, which is in `out` of the state then.
+
+    Args:
+        states: (1,) record of `state.LAYOUT`; changed.
+        constants: see `constants.packed`.
         stamp: [s].
         gyro: (3,) [rad/s].
+        accel: (3,) [m/s^2].
         dt: [s] since the sample before.
-        at: [s] stamp of the field, NaN for none.
-        measured: (3,) the field.
+        at: [s] stamp of the field that counts at this sample, NaN for none.
+        field: (3,) that, as it was measured.
+        angle: [rad] of the learned heading.
+        share: of it.
+        variance: [rad^2] of it.
+        filtered: whether the inclination filter has a say.
 
     Returns:
-        Index of the sample, whether the field counts, whether VQF is to be made for other intervals.
+        What `advance` says, and whether the field counted: it does not where the samples of its time are gone.
     """
-    ring, stamps, clocks, field, scaled = arrays
-    if dt > 0.0:
-        head = turn(ring, stamps, head, stamp, gyro, dt)
-    heard = anew = False
-    if not math.isnan(at):
-        heard = carry(ring, stamps, head, at, gyro, measured, field)
-    if heard:
-        anew = changed(clocks[MEAN:HEARD], clocks[MADE:MEAN], at - clocks[HEARD], 1)
-        clocks[HEARD] = at
-    anew |= changed(clocks[MEAN:HEARD], clocks[MADE:MEAN], dt, 0)
-    # Nothing is known of turns in a gap.
-    scale = dt / clocks[MADE] if dt <= LONGEST else 0.0
+    s, c = states[0], constants[0]
+    heard = _arrive(s, stamp, gyro, dt, at, field)
+    v = s.vqf
+    compiled_vqf.update(v, s.scaled, accel, s.carried, heard)
+    compiled_vqf.attitude(v, s.peer)
+    ended = advance(s, gyro, accel, heard, dt, v.rest != 0, constants)
+    out, x, P = s.out, s.x, s.P
+    turn_rate(x, gyro, out[RATE:GYRO_BIAS])
+    tilt = tilt_variance(P)
+    s.trust = trust(P, s.memory, c) if filtered else 0.0
+    compose(s.peer, s.R, angle, share, s.trust, out[RATE:GYRO_BIAS], c, out[:COVARIANCE])
+    inclined, turned = bounds(s.memory, tilt, s.trust, share, variance, c)
+    out[COVARIANCE:RATE] = 0.0
+    out[COVARIANCE] = out[COVARIANCE + 4] = inclined
+    out[COVARIANCE + 8] = UNKNOWN_HEADING if math.isnan(s.field_stamp) else turned
     for i in range(3):
-        scaled[i] = gyro[i] * scale
-    return head, heard, anew
+        out[GYRO_BIAS + i] = x[BIAS + i]
+    out[BIAS_STD] = math.sqrt((P[BIAS, BIAS] + P[BIAS + 1, BIAS + 1] + P[BIAS + 2, BIAS + 2]) / 3.0)
+    return ended, heard
 
 
 @njit(cache=True)
-def sample(state, gyro, accel, heard, dt, rest, peer, heading, how, out):  # type: ignore[no-untyped-def]
-    """`advance` by a sample, and its attitude.
+def _arrive(s, stamp, gyro, dt, at, field):  # type: ignore[no-untyped-def]
+    """What VQF is given: the carried field, where this returns true, and the scaled turn rate."""
+    if dt > 0.0:
+        s.head = turn(s.ring, s.stamps, s.head, stamp, gyro, dt)
+    heard, since = False, np.nan
+    if not math.isnan(at):
+        heard = carry(s.ring, s.stamps, s.head, at, gyro, field, s.carried)
+    if heard:
+        since = at - s.field_stamp
+        s.field_stamp = at
+    keep_time(s.vqf, s.intervals, dt, since)
+    scale_turn(s.vqf, gyro, dt, s.scaled)
+    return heard
+
+
+@njit(cache=True)
+def keep_time(v, means, dt, since):  # type: ignore[no-untyped-def]
+    """Make VQF for other intervals where those of samples or fields have changed.
 
     Args:
-        state: see `advance`.
-        gyro: (3,) [rad/s].
-        accel: (3,) [m/s^2].
-        heard: see `advance`.
-        dt: [s].
-        rest: bool.
-        peer: (4,) w, x, y, z of VQF.
-        heading: angle [rad], share and variance [rad^2] of the learned one.
-        how: whether the inclination filter counts; see `constants.packed`; work of the inclination filter.
-        out: (19,) receives the parts of `estimator.Attitude`: see `RATE`, `TURNED`, `COVARIANCE`, `GYRO_BIAS`.
+        v: of `compiled_vqf`; changed.
+        means: (2,) [s] mean intervals of samples and fields; changed.
+        dt: [s] between this sample and the one before.
+        since: [s] between this field and the one before, NaN where there are no two.
 
     Returns:
-        What `advance` says, share of the inclination filter, variance [rad^2/s^2] of the gyro bias.
+        Whether it was made for others.
     """
-    filtered, constants, work = how
-    ended = advance(state, gyro, accel, heard, dt, rest, constants, work)
-    R, x, P, memory = state[0], state[1], state[2], state[4]
-    c = constants[0]
-    angle, share, variance = heading
-    turn_rate(x, gyro, out[RATE:TURNED])
-    trusted = trust(P, memory, c) if filtered else 0.0
-    compose(peer, R, angle, share, trusted, out[RATE:TURNED], c, out[TURNED:COVARIANCE])
-    inclined, turned = bounds(memory, tilt_variance(P), trusted, share, variance, c)
-    out[COVARIANCE:GYRO_BIAS] = 0.0
-    out[COVARIANCE] = out[COVARIANCE + 4] = inclined
-    out[COVARIANCE + 8] = turned
+    samples = _changed(means, 0, v.interval, dt)
+    fields = _changed(means, 1, v.field_interval, since)
+    if samples or fields:
+        interval = means[0] if samples else v.interval
+        compiled_vqf.retime(v, interval, means[1] if fields else v.field_interval)
+    return samples or fields
+
+
+@njit(cache=True)
+def scale_turn(v, gyro, dt, out):  # type: ignore[no-untyped-def]
+    """The turn rate (3,) that turns VQF, which has an interval of its own, as far as the sensor in dt [s]."""
+    scale = dt / v.interval if dt <= LONGEST else 0.0  # nothing is known of turns in a gap
     for i in range(3):
-        out[GYRO_BIAS + i] = x[BIAS + i]
-    return ended, trusted, (P[BIAS, BIAS] + P[BIAS + 1, BIAS + 1] + P[BIAS + 2, BIAS + 2]) / 3.0
+        out[i] = gyro[i] * scale
+
+
+@njit(cache=True)
+def _changed(means, i, made, dt):  # type: ignore[no-untyped-def]
+    if not dt <= LONGEST:  # nor where there is none before
+        return False
+    means[i] += min(dt / _OVER, 0.5) * (dt - means[i])
+    return not made / OTHER_RATE < means[i] < made * OTHER_RATE
 
 
 @njit(cache=True)
@@ -289,22 +332,3 @@ def _product(A, B, out):  # type: ignore[no-untyped-def]
     for i in range(3):
         for j in range(3):
             out[i, j] = A[i, 0] * B[0, j] + A[i, 1] * B[1, j] + A[i, 2] * B[2, j]
-
-
-@njit(cache=True)
-def changed(mean, made, dt, i):  # type: ignore[no-untyped-def]
-    """Whether the interval between samples (i = 0) or fields (i = 1) is no longer what VQF was made for.
-
-    Args:
-        mean: (2,) [s] mean intervals; changed.
-        made: (2,) [s] for which it was made; changed where it is.
-        dt: [s] this interval.
-        i: which.
-    """
-    if not dt <= LONGEST:  # nor where there is none before
-        return False
-    mean[i] += min(dt / _OVER, 0.5) * (dt - mean[i])
-    if made[i] / OTHER_RATE < mean[i] < made[i] * OTHER_RATE:
-        return False
-    made[i] = mean[i]
-    return True

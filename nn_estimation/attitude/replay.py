@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
-
 from nn_estimation import cdr
 from nn_estimation.attitude.estimator import Attitude
 from nn_estimation.attitude.frames import roll_pitch_yaw
+from nn_estimation.attitude.state import GYRO_BIAS
 from nn_estimation.attitude.stream import IMU_TOPIC, AttitudeStream
 from nn_estimation.bags import BagReader
 from nn_estimation.messages import ImuMessage, Vector3Message
@@ -87,18 +86,9 @@ def encode_attitude(attitude: Attitude, sample: ImuMessage, frame: str) -> bytes
     The angular velocity is without its bias. The covariance of the orientation is about the axes of the world; those
     of angular velocity and acceleration are the sample's.
     """
-    return cdr.encode_imu(
-        ImuMessage(
-            sample.stamp_ns,
-            frame,
-            attitude.angular_velocity,
-            sample.accel,
-            attitude.quaternion,
-            np.ascontiguousarray(attitude.covariance).reshape(9),
-            sample.gyro_covariance,
-            sample.accel_covariance,
-        )
-    )
+    values = sample.values.copy()
+    values[:GYRO_BIAS] = attitude.values[:GYRO_BIAS]  # these begin alike
+    return cdr.encode_imu(ImuMessage(sample.stamp_ns, frame, values))
 
 
 def _encode_vector(stamp_ns: int, frame: str, x: float, y: float, z: float) -> bytes:

@@ -16,10 +16,10 @@ from numba import njit
 
 from nn_estimation.attitude.batch import filtered
 from nn_estimation.attitude.constants import Constants
-from nn_estimation.attitude.estimator import State
 from nn_estimation.attitude.features import SETTLED
 from nn_estimation.attitude.heading import azimuth, twist, vqf_angle
 from nn_estimation.attitude.kernel import matrix
+from nn_estimation.attitude.state import State
 from nn_estimation.attitude.tuning import Seen, fit_scale, incline, rms
 
 DRIFT = math.radians(0.05)  # [rad/s] of heading in motion, that every trial must also bear

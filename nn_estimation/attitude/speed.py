@@ -19,7 +19,7 @@ from nn_estimation.attitude.replay import outputs
 from nn_estimation.attitude.stream import AttitudeStream
 from nn_estimation.attitude.trial import IMU_TOPIC, MAG_TOPIC, Trial
 from nn_estimation.inference import Model
-from nn_estimation.messages import ImuMessage, MagneticFieldMessage
+from nn_estimation.messages import UNKNOWN, ImuMessage, MagneticFieldMessage
 from nn_estimation.yardstick import HEADER, Yardstick, clock
 
 RATE = 285.0  # [Hz]
@@ -111,13 +111,12 @@ def _online(setup: Setup, trial: Trial) -> None:
 def _messages(setup: Setup, trial: Trial) -> dict[str, Yardstick]:
     """Work of the node on each message until it is published, by topic, and of the network after that."""
     stream = AttitudeStream(setup)
-    none, level = np.zeros(9), np.array([0.0, 0.0, 0.0, 1.0])
     took = {IMU_TOPIC: Yardstick(), MAG_TOPIC: Yardstick()}
     thought = Yardstick()
     for n in range(min(WARM + FEW, len(trial.stamp))):
         ns = round(trial.stamp[n] * 1e9)
-        field = cdr.encode_mag(MagneticFieldMessage(ns, "imu_link", trial.mag[n], none))
-        sample = ImuMessage(ns, "imu_link", trial.gyro[n], trial.accel[n], level, none, none, none)
+        field = cdr.encode_mag(MagneticFieldMessage(ns, "imu_link", trial.mag[n], UNKNOWN))
+        sample = ImuMessage.of(ns, "imu_link", trial.gyro[n], trial.accel[n])
         for topic, data in ((IMU_TOPIC, cdr.encode_imu(sample)), (MAG_TOPIC, field)):
             begin = clock()
             attitude = stream.feed(topic, data)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from numba import njit
 
 from nn_estimation import cdr
 from nn_estimation.attitude.checks import FieldChecks, SignalChecks
@@ -26,6 +27,7 @@ INVALID_FIELD, LATE_FIELD, FAR_FIELD = (
     "field far from the samples",
 )
 REASONS = (NO_ACCELERATION, GAP, INVALID_FIELD, LATE_FIELD, FAR_FIELD)
+_PROBLEMS = "", INVALID_SAMPLE, NO_ACCELERATION
 FAR = 1.0  # [s] between a field and the newest sample: a clock of its own
 BIAS_RATE = 10.0  # [Hz] at most at which the gyro's bias, which is slow, is published
 SMALLEST, LARGEST = 1e-12, 1e6  # of what can be a sample or field in any unit; squares stay in range
@@ -61,7 +63,8 @@ class AttitudeStream(ImuStream[Attitude]):
         super().__init__(clock, params.mounting, params.publish_rate, REASONS)
         self.params, self.setup = params, setup
         self.estimator = AttitudeEstimator(setup)
-        self.checks, self.fields = SignalChecks(), FieldChecks()
+        self.fields = FieldChecks()
+        self.checks = SignalChecks(self.fields)
         self._saturated = 0
         self._bias_pace, self.bias_due = Pace(BIAS_RATE), False
         self._world = World(params.world_frame, params.declination)
@@ -107,7 +110,11 @@ class AttitudeStream(ImuStream[Attitude]):
     def _imu(self, data: bytes) -> Attitude | None:
         message = cdr.decode_imu(data)
         self._heard()
-        if not self._usable(message):
+        if not self._stamped(message.stamp_ns):
+            return None
+        problem = _problem(message.gyro, message.accel)
+        if problem:
+            self._refuse(_PROBLEMS[problem])
             return None
         stamp = message.stamp_ns * 1e-9
         dt = self._since_last(stamp)
@@ -121,28 +128,16 @@ class AttitudeStream(ImuStream[Attitude]):
             message = _mounted(message, self._mounting)
         return self._sample(message, stamp, dt if dt <= GIVE_UP else 0.0)
 
-    def _usable(self, message: ImuMessage) -> bool:
-        pull = _size(message.accel)
-        if not self._stamped(message.stamp_ns):
-            return False
-        if not (_size(message.gyro) < LARGEST and pull < LARGEST):
-            self._refuse(INVALID_SAMPLE)
-        elif pull < SMALLEST:
-            self._refuse(NO_ACCELERATION)
-        else:
-            return True
-        return False
-
     def _sample(self, message: ImuMessage, stamp: float, dt: float) -> Attitude | None:
-        self.checks.update(message.gyro, message.accel, dt)
-        if self.params.use_mag:
-            self.fields.turn(message.gyro, dt)
-        if self.checks.fault or (self._attitude is None and self.checks.suspicion):
+        gyro, accel = message.gyro, message.accel
+        checks = self.checks
+        checks.update(gyro, accel, dt)
+        if checks.fault or (self._attitude is None and checks.suspicion):
             if self._attitude is not None:
                 self.estimator.reset()
             self._attitude = None
             return None
-        found = self.estimator.update(stamp, message.gyro, message.accel)
+        found = self.estimator.take(stamp, gyro, accel)
         if found is None:
             return None
         self._attitude, self.sample = found, message
@@ -169,23 +164,26 @@ class AttitudeStream(ImuStream[Attitude]):
             self.estimator.magnetic(stamp, field)
 
 
-def _size(vector: np.ndarray) -> float:
+@njit(cache=True)
+def _problem(gyro, accel):  # type: ignore[no-untyped-def]
+    """Index into _PROBLEMS of a sample, (3,) and (3,)."""
+    pull = _size(accel)
+    if not (_size(gyro) < LARGEST and pull < LARGEST):
+        return 1
+    return 2 if pull < SMALLEST else 0
+
+
+@njit(cache=True)
+def _size(vector):  # type: ignore[no-untyped-def]
     """Length of a vector (3,); NaN or infinite where it is no number."""
-    return math.hypot(*vector.tolist())
+    return math.sqrt(vector[0] * vector[0] + vector[1] * vector[1] + vector[2] * vector[2])
 
 
 def _mounted(message: ImuMessage, R: np.ndarray) -> ImuMessage:
     """The message of an IMU along the axes of the body; R (3, 3) turns those of the IMU into them."""
-    return message._replace(
-        gyro=R @ message.gyro,
-        accel=R @ message.accel,
-        gyro_covariance=_turned(message.gyro_covariance, R),
-        accel_covariance=_turned(message.accel_covariance, R),
-    )
-
-
-def _turned(covariance: np.ndarray, R: np.ndarray) -> np.ndarray:
-    """(9,); one whose first entry is -1 says that there is none, and stays."""
-    if covariance[0] < 0.0:
-        return covariance
-    return (R @ covariance.reshape(3, 3) @ R.T).ravel()
+    mounted = message._replace(values=message.values.copy())
+    mounted.gyro[:], mounted.accel[:] = R @ message.gyro, R @ message.accel
+    for covariance in (mounted.gyro_covariance, mounted.accel_covariance):
+        if covariance[0] >= 0.0:  # -1 says that there is none
+            covariance[:] = (R @ covariance.reshape(3, 3) @ R.T).ravel()
+    return mounted

@@ -5,22 +5,32 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from nn_estimation.attitude import compiled_vqf
 from nn_estimation.attitude.field import CAPACITY, carry, turn
 from nn_estimation.attitude.inclination import tilt_variance
-from nn_estimation.attitude.kernel import LOOK, RESTART, advance, bounds, changed, compose, trust, turn_rate
+from nn_estimation.attitude.kernel import (
+    LOOK,
+    RESTART,
+    advance,
+    bounds,
+    compose,
+    keep_time,
+    scale_turn,
+    trust,
+    turn_rate,
+)
 
 
 @njit(cache=True)
-def run(first, state, inputs, constants, work, kept, stop):  # type: ignore[no-untyped-def]
+def run(first, states, inputs, constants, kept, stop):  # type: ignore[no-untyped-def]
     """`advance` from sample `first` on, to the end or, with `stop`, through the next look.
 
     Args:
         first: index.
-        state: see `advance`.
+        states: (1,) record of `state.LAYOUT`; changed.
         inputs: gyro (N, 3) [rad/s], accel (N, 3) [m/s^2], fields (N, 3) and used (N,) of `carry_all`, dt (N,) [s],
             rest (N,) bool.
         constants: see `constants.packed`.
-        work: of the inclination filter.
         kept: (N, 3, 3), (N, 22), (N, 2), (N, MEMORY) that receive R, x, the share of the filter with its tilt
             variance, and the memory.
         stop: bool.
@@ -29,18 +39,17 @@ def run(first, state, inputs, constants, work, kept, stop):  # type: ignore[no-u
         Index of the next sample, whether it stopped at a look, number of restarts.
     """
     gyro, accel, fields, used, dt, rest = inputs
-    R, x, P, memory, field = state[0], state[1], state[2], state[4], state[8]
-    rotations, states, shares, memories = kept
-    c = constants[0]
+    rotations, errors, shares, memories = kept
+    s, c = states[0], constants[0]
     restarts = 0
     for n in range(first, len(dt)):
         heard = used[n] >= 0
         if heard:
-            field[:] = fields[n]
-        ended = advance(state, gyro[n], accel[n], heard, dt[n], rest[n], constants, work)
+            s.carried[:] = fields[n]
+        ended = advance(s, gyro[n], accel[n], heard, dt[n], rest[n], constants)
         restarts += ended == RESTART
-        rotations[n], states[n], memories[n] = R, x, memory
-        shares[n, 0], shares[n, 1] = trust(P, memory, c), tilt_variance(P)
+        rotations[n], errors[n], memories[n] = s.R, s.x, s.memory
+        shares[n, 0], shares[n, 1] = trust(s.P, s.memory, c), tilt_variance(s.P)
         if stop and ended == LOOK:
             return n + 1, True, restarts
     return len(dt), False, restarts
@@ -64,33 +73,32 @@ def bounds_all(memory, tilt, trusted, share, heading, constants, out):  # type: 
 
 
 @njit(cache=True)
-def changes(dt, used, mag_stamp, mean, made, at, to):  # type: ignore[no-untyped-def]
-    """Where in a recording VQF is made anew.
+def vqf_all(vqf, dt, gyro, accel, fields, used, mag_stamp, peer, rest):  # type: ignore[no-untyped-def]
+    """VQF over N samples.
 
     Args:
+        vqf: (1,) record of `compiled_vqf.LAYOUT`; changed.
         dt: (N,) [s].
+        gyro: (N, 3) [rad/s].
+        accel: (N, 3) [m/s^2].
+        fields: (N, 3) see `carry_all`.
         used: (N,) see `carry_all`.
         mag_stamp: (M,) [s].
-        mean: (2,) [s] see `changed`; changed.
-        made: (2,) [s] see `changed`; changed.
-        at: (K,) int64 receives the indices of the samples.
-        to: (K, 2) [s] receives what it is made for then.
-
-    Returns:
-        How many.
+        peer: (N, 4) receives w, x, y, z.
+        rest: (N,) bool receives whether the body is at rest.
     """
-    count, before = 0, -1
+    v, means, scaled, before = vqf[0], np.empty(2), np.empty(3), np.nan
+    means[0], means[1] = v.interval, v.field_interval
     for n in range(len(dt)):
-        anew = False
-        if used[n] >= 0:
-            anew = before >= 0 and changed(mean, made, mag_stamp[used[n]] - mag_stamp[before], 1)
-            before = used[n]
-        anew |= changed(mean, made, dt[n], 0)
-        if anew and count < len(at):
-            at[count] = n
-            to[count] = made
-            count += 1
-    return count
+        heard, since = used[n] >= 0, np.nan
+        if heard:
+            since = mag_stamp[used[n]] - before
+            before = mag_stamp[used[n]]
+        keep_time(v, means, dt[n], since)
+        scale_turn(v, gyro[n], dt[n], scaled)
+        compiled_vqf.update(v, scaled, accel[n], fields[n], heard)
+        compiled_vqf.attitude(v, peer[n])
+        rest[n] = v.rest != 0
 
 
 @njit(cache=True)

@@ -56,26 +56,30 @@ class Verdict:
 
 
 class Turning:
-    """Keeps the sums of one vector."""
+    """Keeps the sums of one vector.
+
+    Attributes:
+        memory: what `turn` and `update` change.
+    """
 
     def __init__(self) -> None:
         self.reset()
 
     def reset(self) -> None:
         """Forget all."""
-        self._memory = np.zeros(_PRODUCT + 81)
+        self.memory = np.zeros(_PRODUCT + 81)
 
     def turn(self, gyro: np.ndarray, dt: float) -> None:
         """Take in a sample of the gyro (3,) [rad/s], dt [s] after the one before."""
-        _turn(self._memory, gyro, dt)
+        turn(self.memory, gyro, dt)
 
     def update(self, vector: np.ndarray, dt: float) -> None:
         """Take in the vector (3,), dt [s] after the one before."""
-        _update(self._memory, vector, dt)
+        update(self.memory, vector, dt)
 
     def verdict(self) -> Verdict | None:
         """What the last seconds say; None where it turned too little."""
-        agreement, scale, correlation, best, which = _judge(self._memory, AXES, _SIGNS)
+        agreement, scale, correlation, best, which = _judge(self.memory, AXES, _SIGNS)
         if which < 0:
             return None
         return Verdict(agreement, scale, correlation, best, _named(AXES[which].reshape(3, 3)))
@@ -88,13 +92,15 @@ def _named(P: np.ndarray) -> str:
 
 
 @njit(cache=True)
-def _turn(memory, gyro, dt):  # type: ignore[no-untyped-def]
+def turn(memory, gyro, dt):  # type: ignore[no-untyped-def]
+    """See `Turning.turn`."""
     for i in range(3):
         memory[_ANGLE + i] += gyro[i] * dt
 
 
 @njit(cache=True)
-def _update(memory, vector, dt):  # type: ignore[no-untyped-def]
+def update(memory, vector, dt):  # type: ignore[no-untyped-def]
+    """See `Turning.update`."""
     turned = abs(memory[_ANGLE]) + abs(memory[_ANGLE + 1]) + abs(memory[_ANGLE + 2])
     if memory[_BEGUN] == 0.0 or dt > LONGEST or (dt > SLOW and turned > COARSE):
         memory[_BEGUN] = 1.0

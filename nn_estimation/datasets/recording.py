@@ -60,11 +60,9 @@ class Recording:
 
         In the order given: a stamp that runs backwards arrives late, as it did on the robot.
         """
-        unknown, none = np.zeros(9), np.array([-1.0, *[0.0] * 8])
-        quaternion = np.array([0.0, 0.0, 0.0, 1.0])
         for stamp, arrival, w, a in zip(stamps, np.maximum.accumulate(stamps), gyro, accel, strict=True):
             ns = nanoseconds(stamp)
-            message = cdr.ImuMessage(ns, "imu_link", w, a, quaternion, none, unknown, unknown)
+            message = cdr.ImuMessage.of(ns, "imu_link", w, a)
             self.events.append((nanoseconds(arrival), 1, topic, cdr.IMU, cdr.encode_imu(message)))
 
     def add_mag(self, topic: str, stamps: np.ndarray, field: np.ndarray) -> None:

@@ -221,14 +221,11 @@ def _imu_events(params: SimulationParams, truth: Drive) -> list[_Event]:
     shaken, wrong = shaking(params, truth, stamps), imu_errors(params, stamps)
     gyro = inertial(params, truth, stamps - params.gyro_delay)[0] + shaken[0] + wrong[0]
     accel = inertial(params, truth, stamps)[1] + shaken[1] + wrong[1]
-    absent = np.zeros(9)
-    absent[0] = -1.0  # REP-145: no orientation
-    unit = np.array([0.0, 0.0, 0.0, 1.0])
     gyro_covariance = (params.gyro_noise**2 * rate * np.eye(3)).ravel()
     accel_covariance = (params.accel_noise**2 * rate * np.eye(3)).ravel()
     events: list[_Event] = []
     for stamp, w, f in zip(_nanoseconds(stamps), gyro, accel, strict=True):
-        message = cdr.ImuMessage(stamp, "imu_link", w, f, unit, absent, gyro_covariance, accel_covariance)
+        message = cdr.ImuMessage.of(stamp, "imu_link", w, f, gyro_covariance, accel_covariance)
         events.append((stamp, 1, "imu/data_raw", cdr.IMU, cdr.encode_imu(message)))
     return events
 

@@ -110,9 +110,8 @@ def _messages(setup: Setup, stamp: np.ndarray, gyro: np.ndarray, accel: np.ndarr
 
 
 def _imu(stamp: float, gyro: np.ndarray, accel: np.ndarray) -> bytes:
-    level, none = np.array([0.0, 0.0, 0.0, 1.0]), np.zeros(9)
     ns = round((stamp + 1.0) * 1e9)
-    return cdr.encode_imu(cdr.ImuMessage(ns, "imu_link", gyro, accel, level, none, none, none))
+    return cdr.encode_imu(cdr.ImuMessage.of(ns, "imu_link", gyro, accel))
 
 
 def _odometry(estimate: Estimate) -> bytes:

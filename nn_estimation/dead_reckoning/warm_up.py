@@ -26,11 +26,10 @@ def warm_up(setup: Setup) -> None:
     """Run made-up samples of a vehicle that stands, with all that may aid it, until the network has spoken."""
     stream = DeadReckoningStream(setup, StreamParams("odometry", wheel_speed=True, start=Start()))
     seconds = 3.0 if setup.network is None else setup.network.bank.settles + 1.0
-    quaternion, nothing, unknown = np.array([0.0, 0.0, 0.0, 1.0]), np.zeros(3), np.zeros(9)
-    up, before = np.array([0.0, 0.0, GRAVITY]), None
+    nothing, up, before = np.zeros(3), np.array([0.0, 0.0, GRAVITY]), None
     for n in range(1, round(seconds * RATE)):
         ns = 10**9 + n * 10**9 // RATE
-        imu = cdr.ImuMessage(ns, "", nothing, up, quaternion, unknown, unknown, unknown)
+        imu = cdr.ImuMessage.of(ns, "", nothing, up)
         estimate = stream.feed(IMU_TOPIC, cdr.encode_imu(imu))
         if estimate is not None and before is not None and n % RATE == 0:
             # Late by a sample, which is then gone through again.

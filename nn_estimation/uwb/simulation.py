@@ -307,14 +307,11 @@ def _imu_events(params: SimulationParams) -> list[_Event]:
     accel = force + params.accel_bias * rng.standard_normal(3)
     gyro += params.gyro_noise * rng.standard_normal(gyro.shape)
     accel += params.accel_noise * rng.standard_normal(accel.shape)
-    absent = np.zeros(9)
-    absent[0] = -1.0  # REP-145: no orientation
-    unit = np.array([0.0, 0.0, 0.0, 1.0])
     gyro_covariance = (params.gyro_noise**2 * np.eye(3)).ravel()
     accel_covariance = (params.accel_noise**2 * np.eye(3)).ravel()
     events: list[_Event] = []
     for stamp, w, f in zip(np.round(stamps * 1e9).astype(np.int64).tolist(), gyro, accel, strict=True):
-        message = cdr.ImuMessage(stamp, "base_link", w, f, unit, absent, gyro_covariance, accel_covariance)
+        message = cdr.ImuMessage.of(stamp, "base_link", w, f, gyro_covariance, accel_covariance)
         events.append((stamp, 2, "imu/data_raw", cdr.IMU, cdr.encode_imu(message)))
     return events
 

@@ -69,13 +69,8 @@ def imu(
     variances: tuple[float | tuple[float, ...], float] = (0.0, 0.0),
 ) -> bytes:
     """A sample as a message; variances of gyro, one or by axis, and accelerometer."""
-    level = np.array([0.0, 0.0, 0.0, 1.0])
-    none, w, a = (
-        np.zeros(9),
-        np.diag(variances[0] * np.ones(3)).ravel(),
-        np.diag(variances[1] * np.ones(3)).ravel(),
-    )
-    return cdr.encode_imu(ImuMessage(round(t * 1e9), frame, gyro, accel, level, none, w, a))
+    w, a = (np.diag(variance * np.ones(3)).ravel() for variance in variances)
+    return cdr.encode_imu(ImuMessage.of(round(t * 1e9), frame, gyro, accel, w, a))
 
 
 def mag(t: float, field: np.ndarray) -> bytes:

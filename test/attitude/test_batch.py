@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nn_estimation.attitude import sweeps
+from nn_estimation.attitude import compiled_vqf, kernel
 from nn_estimation.attitude.batch import Track, track
-from nn_estimation.attitude.estimator import UNKNOWN_HEADING, AttitudeEstimator
+from nn_estimation.attitude.estimator import AttitudeEstimator
+from nn_estimation.attitude.kernel import UNKNOWN_HEADING
 from nn_estimation.attitude.model import Setup, classical_setup, load_setups
 from nn_estimation.attitude.trial import Trial
 from nn_estimation.inference import Model
@@ -129,10 +130,9 @@ def test_a_recording_that_is_too_short_to_start_is_refused() -> None:
 
 def changed_at(dt: np.ndarray) -> list[int]:
     """Where VQF is made anew by intervals (N,) [s] of the samples alone."""
-    at, to = np.empty(len(dt), np.int64), np.empty((len(dt), 2))
-    used, made = np.full(len(dt), -1), np.array([0.01, 0.01])
-    count = sweeps.changes(dt, used, np.empty(0), made.copy(), made, at, to)
-    return [int(n) for n in at[:count]]
+    vqf, means = np.zeros(1, compiled_vqf.LAYOUT), np.array([0.01, 0.01])
+    compiled_vqf.retime(vqf[0], 0.01, 0.01)
+    return [n for n, interval in enumerate(dt) if kernel.keep_time(vqf[0], means, interval, np.nan)]
 
 
 def test_vqf_is_made_anew_by_another_rate_and_neither_by_jitter_nor_by_gaps() -> None:

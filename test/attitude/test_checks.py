@@ -34,9 +34,10 @@ def checked(
 def fields(motion: Motion, field: np.ndarray | None = None, every: int = 1) -> FieldChecks:
     """After all fields of a motion, or what was made of them, one to so many samples."""
     checks = FieldChecks()
+    signals = SignalChecks(checks)
     field = motion.field if field is None else field
     for n, w in enumerate(motion.gyro):
-        checks.turn(w, motion.dt)
+        signals.update(w, motion.accel[n], motion.dt)
         if n % every == 0:
             checks.update(motion.stamp[n], field[n])
     return checks
@@ -167,8 +168,9 @@ def test_a_field_that_stands_still_while_the_body_turns_is_named() -> None:
 
 def test_a_silence_of_the_magnetometer_is_no_turning_and_no_rate() -> None:
     checks = FieldChecks()
+    signals = SignalChecks(checks)
     for n, w in enumerate(MOTION.gyro):
-        checks.turn(w, MOTION.dt)
+        signals.update(w, MOTION.accel[n], MOTION.dt)
         if not 600 < n < 1400:
             checks.update(MOTION.stamp[n], MOTION.field[n])
     assert checks.rate == pytest.approx(100.0) and not checks.doubt
@@ -183,12 +185,12 @@ def test_nothing_is_known_before_the_first_field() -> None:
 
 def trial_checks(trial: Trial, order: list[int], signs: list[int]) -> tuple[set[str], set[str]]:
     """All that was said of the accelerometer and of the magnetometer, one look a second."""
-    signals, magnetometer = SignalChecks(), FieldChecks()
+    magnetometer = FieldChecks()
+    signals = SignalChecks(magnetometer)
     said: tuple[set[str], set[str]] = set(), set()
     m, looked, last = 0, trial.stamp[0], trial.stamp[0]
     for t, w, a in zip(trial.stamp, trial.gyro, trial.accel, strict=True):
         signals.update(w, a, t - last)
-        magnetometer.turn(w, t - last)
         last = t
         while m < len(trial.mag_stamp) and trial.mag_stamp[m] <= t:
             magnetometer.update(trial.mag_stamp[m], trial.mag[m, order] * signs)

@@ -9,7 +9,8 @@ from scipy.spatial.transform import Rotation
 
 from nn_estimation.attitude.batch import Track, track
 from nn_estimation.attitude.constants import Constants
-from nn_estimation.attitude.estimator import UNKNOWN_HEADING, Attitude, AttitudeEstimator
+from nn_estimation.attitude.estimator import Attitude, AttitudeEstimator
+from nn_estimation.attitude.kernel import UNKNOWN_HEADING
 from nn_estimation.attitude.model import Setup, classical_setup
 from nn_estimation.attitude.trial import Trial
 from nn_estimation.metrics import attitude_errors

@@ -16,7 +16,7 @@ ANGLE = st.floats(-math.pi, math.pi)
 
 def attitude(rotation: Rotation) -> Attitude:
     covariance = np.diag([1.0, 2.0, 3.0])
-    return Attitude(1.0, rotation.as_quat(), covariance, np.zeros(3), np.zeros(3), 0.0, "filter")
+    return Attitude(1.0, np.r_[rotation.as_quat(), covariance.ravel(), np.zeros(7)], "filter")
 
 
 @given(roll=ANGLE, pitch=ANGLE, yaw=ANGLE, frame=st.sampled_from(sorted(FROM_ENU)), declination=ANGLE)

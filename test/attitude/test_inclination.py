@@ -13,9 +13,9 @@ from scipy.stats import chi2
 from nn_estimation.attitude import inclination
 from nn_estimation.attitude.batch import Prepared, filtered
 from nn_estimation.attitude.constants import Constants
-from nn_estimation.attitude.estimator import State
 from nn_estimation.attitude.inclination import ACCEL_BIAS, BIAS, MATRIX, POSITION, SIZE, VELOCITY
 from nn_estimation.attitude.simulation import SimulationParams, clock, inertial, move
+from nn_estimation.attitude.state import State
 from nn_estimation.filters import so3_exp
 
 from .scene import GRAVITY
@@ -56,7 +56,7 @@ def stepped(
     state: State, gyro: np.ndarray, accel: np.ndarray, dt: float, c: Constants, rest: bool = False
 ) -> int:
     """Samples (N, 3) through the filter; the number of blocks."""
-    work, s = inclination.workspace(), state
+    s, work = state, tuple(state.packed[name][0] for name in ("E", "T", "w", "phi", "rows", "dx"))
     return sum(
         inclination.step(s.R, s.x, s.P, s.sums, s.memory, w, a, dt, rest, c, work)
         for w, a in zip(gyro, accel, strict=True)

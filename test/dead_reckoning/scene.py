@@ -47,10 +47,7 @@ def imu(n: int, gyro: np.ndarray = GYRO, accel: np.ndarray = ACCEL) -> bytes:
 
 def imu_at(t: float, gyro: np.ndarray = GYRO, accel: np.ndarray = ACCEL) -> bytes:
     """A sample as a message."""
-    none = np.zeros(9)
-    message = cdr.ImuMessage(
-        round(t * 1e9), "imu_link", gyro, accel, np.array([0.0, 0.0, 0.0, 1.0]), none, none, none
-    )
+    message = cdr.ImuMessage.of(round(t * 1e9), "imu_link", gyro, accel)
     return cdr.encode_imu(message)
 
 

@@ -66,13 +66,12 @@ class Probe(Node):
         self._stamp = 1000.0
 
     def send(self, count: int) -> None:
-        none, level = np.zeros(9), np.array([0.0, 0.0, 0.0, 1.0])
         up, field = np.array([0.0, 0.0, 9.81]), np.array([0.0, 20e-6, -45e-6])
         for _ in range(count):
             self._stamp += 0.01
             ns = round(self._stamp * 1e9)
-            imu = ImuMessage(ns, "imu_link", np.zeros(3), up, level, none, none, none)
-            self._mag.publish(cdr.encode_mag(MagneticFieldMessage(ns, "imu_link", field, none)))
+            imu = ImuMessage.of(ns, "imu_link", np.zeros(3), up)
+            self._mag.publish(cdr.encode_mag(MagneticFieldMessage(ns, "imu_link", field, np.zeros(9))))
             self._imu.publish(cdr.encode_imu(imu))
             time.sleep(0.005)
 

@@ -65,18 +65,10 @@ class Probe(Node):
         self._stamp = 1000.0
 
     def send(self, count: int) -> None:
-        none = np.zeros(9)
         for _ in range(count):
             self._stamp += 0.01
-            message = cdr.ImuMessage(
-                round(self._stamp * 1e9),
-                "imu_link",
-                np.zeros(3),
-                np.array([0.0, 0.0, 9.80655]),
-                np.array([0.0, 0.0, 0.0, 1.0]),
-                none,
-                none,
-                none,
+            message = cdr.ImuMessage.of(
+                round(self._stamp * 1e9), "imu_link", np.zeros(3), np.array([0.0, 0.0, 9.80655])
             )
             self._output.publish(cdr.encode_imu(message))
             time.sleep(0.005)

@@ -39,8 +39,7 @@ def arguments(*pairs: str) -> list[str]:
 
 
 def sample(t: float, gyro: np.ndarray, accel: np.ndarray) -> bytes:
-    none, level = np.zeros(9), np.array([0.0, 0.0, 0.0, 1.0])
-    return cdr.encode_imu(ImuMessage(round(t * 1e9), "imu_link", gyro, accel, level, none, none, none))
+    return cdr.encode_imu(ImuMessage.of(round(t * 1e9), "imu_link", gyro, accel))
 
 
 def field(t: float, vector: np.ndarray = FIELD) -> bytes:

@@ -39,9 +39,7 @@ def arguments(*pairs: str) -> list[str]:
 
 
 def sample(t: float, gyro: np.ndarray, accel: np.ndarray) -> bytes:
-    none = np.zeros(9)
-    level = np.array([0.0, 0.0, 0.0, 1.0])
-    return cdr.encode_imu(cdr.ImuMessage(round(t * 1e9), "imu_link", gyro, accel, level, none, none, none))
+    return cdr.encode_imu(cdr.ImuMessage.of(round(t * 1e9), "imu_link", gyro, accel))
 
 
 class Car:

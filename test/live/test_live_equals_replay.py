@@ -142,12 +142,11 @@ def check_drive(
 
 def test_a_drive_from_a_start_by_parameters(tmp_path: Path, start: Callable[..., Any]) -> None:
     rng = np.random.default_rng(0)
-    none, level = np.zeros(9), np.array([0.0, 0.0, 0.0, 1.0])
     with BagWriter(tmp_path / "bag") as writer:
         for n in range(1500):
             ns = round((1000.0 + 0.01 * n) * 1e9)
             gyro, accel = rng.normal(0, 0.02, 3), rng.normal((0.0, 0.0, GRAVITY), 0.3)
-            sample = ImuMessage(ns, "imu_link", gyro, accel, level, none, none, none)
+            sample = ImuMessage.of(ns, "imu_link", gyro, accel)
             writer.write("imu/data_raw", cdr.IMU, ns, cdr.encode_imu(sample))
     params = StreamParams(start=Start(speed=5.0))
     same(*check_drive(tmp_path / "bag", params, start, "start:=parameters", "start_speed:=5.0"), least=1400)

@@ -41,10 +41,7 @@ def hear(into: UwbStream, stamp: float, anchor: str = "a0", value: float = 5.0) 
 
 
 def hear_imu(into: UwbStream, stamp: float) -> None:
-    up, unknown = np.array([0.0, 0.0, 9.81]), np.zeros(9)
-    message = cdr.ImuMessage(
-        round(stamp * 1e9), "imu", np.zeros(3), up, np.zeros(4), unknown, unknown, unknown
-    )
+    message = cdr.ImuMessage.of(round(stamp * 1e9), "imu", np.zeros(3), np.array([0.0, 0.0, 9.81]))
     into.feed(IMU_TOPIC, cdr.encode_imu(message))
 
 
