@@ -40,6 +40,7 @@ _UWB_RADIATION = 1  # sensor_msgs/Range knows ultrasound 0 and infrared 1; no co
 _GPS = 1  # NavSatStatus.SERVICE_GPS
 _ENDIAN = {b"\x00\x00": ">", b"\x00\x01": "<"}
 _STAMP = {e: struct.Struct(f"{e}4xiII") for e in "<>"}  # behind the encapsulation header, with a size
+_SECONDS = {e: struct.Struct(f"{e}4xiI") for e in "<>"}
 _TIME = struct.Struct("<iI")
 _RANGE = {e: struct.Struct(f"{e}fffff") for e in "<>"}
 _FLOAT = {e: np.dtype(f"{e}f8") for e in "<>"}
@@ -77,6 +78,29 @@ def _array(cdr: bytes, endian: str, offset: int, count: int) -> np.ndarray:
         return np.frombuffer(cdr, _FLOAT[endian], count, offset).astype(np.float64)  # aligned and writable
     except ValueError:
         raise CdrError(f"message ends after {len(cdr)} bytes, {offset + 8 * count} are needed") from None
+
+
+def _doubles(cdr: bytes, count: int) -> tuple[int, str, np.ndarray]:
+    """Stamp [ns], frame_id, and (count,) values of a message that is a header and doubles."""
+    offset = len(cdr) - 8 * count
+    known = _known_head(b"".join((cdr[:4], cdr[12:offset]))) if offset > 16 else None
+    if known is None:
+        endian, stamp, start, end = _begin(cdr)
+        return stamp, _text(cdr, start, end), _array(cdr, endian, _align(end + 1, 8), count)
+    seconds, kind, frame_id = known
+    s, ns = seconds.unpack_from(cdr)
+    return s * 1_000_000_000 + ns, frame_id, np.frombuffer(cdr, kind, count, offset).astype(np.float64)
+
+
+@lru_cache(maxsize=256)
+def _known_head(head: bytes) -> tuple[struct.Struct, np.dtype, str] | None:
+    """How to read a message whose head is this, but for the stamp; None where it must be looked at closely."""
+    try:
+        endian, _, start, end = _begin(head[:4] + bytes(8) + head[4:])
+        frame_id = _text(head, start - 8, end - 8)
+    except CdrError:
+        return None
+    return (_SECONDS[endian], _FLOAT[endian], frame_id) if len(head) == _align(end + 1, 8) - 8 else None
 
 
 def _head(stamp_ns: int, frame_id: str) -> bytearray:
@@ -163,8 +187,8 @@ def decode_vector3(cdr: bytes) -> Vector3Message:
     Raises:
         CdrError: too short or malformed.
     """
-    endian, stamp, start, end = _begin(cdr)
-    return Vector3Message(stamp, _text(cdr, start, end), *_array(cdr, endian, _align(end + 1, 8), 3).tolist())
+    stamp, frame_id, v = _doubles(cdr, 3)
+    return Vector3Message(stamp, frame_id, *v.tolist())
 
 
 def encode_vector3(message: Vector3Message) -> bytes:
@@ -179,8 +203,7 @@ def decode_imu(cdr: bytes) -> ImuMessage:
     Raises:
         CdrError: too short or malformed.
     """
-    endian, stamp, start, end = _begin(cdr)
-    return ImuMessage(stamp, _text(cdr, start, end), _array(cdr, endian, _align(end + 1, 8), 37))
+    return ImuMessage(*_doubles(cdr, 37))
 
 
 def encode_imu(message: ImuMessage) -> bytes:
@@ -194,9 +217,8 @@ def decode_mag(cdr: bytes) -> MagneticFieldMessage:
     Raises:
         CdrError: too short or malformed.
     """
-    endian, stamp, start, end = _begin(cdr)
-    v = _array(cdr, endian, _align(end + 1, 8), 12)
-    return MagneticFieldMessage(stamp, _text(cdr, start, end), v[:3], v[3:])
+    stamp, frame_id, v = _doubles(cdr, 12)
+    return MagneticFieldMessage(stamp, frame_id, v[:3], v[3:])
 
 
 def encode_mag(message: MagneticFieldMessage) -> bytes:
@@ -255,9 +277,8 @@ def decode_pose(cdr: bytes) -> PoseMessage:
     Raises:
         CdrError: too short or malformed.
     """
-    endian, stamp, start, end = _begin(cdr)
-    v = _array(cdr, endian, _align(end + 1, 8), 7)
-    return PoseMessage(stamp, _text(cdr, start, end), v[:3], v[3:7])
+    stamp, frame_id, v = _doubles(cdr, 7)
+    return PoseMessage(stamp, frame_id, v[:3], v[3:7])
 
 
 def encode_pose(message: PoseMessage) -> bytes:
@@ -271,9 +292,8 @@ def decode_pose_covariance(cdr: bytes) -> PoseCovarianceMessage:
     Raises:
         CdrError: too short or malformed.
     """
-    endian, stamp, start, end = _begin(cdr)
-    v = _array(cdr, endian, _align(end + 1, 8), 43)
-    return PoseCovarianceMessage(stamp, _text(cdr, start, end), v[:3], v[3:7], v[7:])
+    stamp, frame_id, v = _doubles(cdr, 43)
+    return PoseCovarianceMessage(stamp, frame_id, v[:3], v[3:7], v[7:])
 
 
 def encode_pose_covariance(message: PoseCovarianceMessage) -> bytes:
@@ -287,9 +307,8 @@ def decode_twist_covariance(cdr: bytes) -> TwistCovarianceMessage:
     Raises:
         CdrError: too short or malformed.
     """
-    endian, stamp, start, end = _begin(cdr)
-    v = _array(cdr, endian, _align(end + 1, 8), 42)
-    return TwistCovarianceMessage(stamp, _text(cdr, start, end), v[:3], v[3:6], v[6:])
+    stamp, frame_id, v = _doubles(cdr, 42)
+    return TwistCovarianceMessage(stamp, frame_id, v[:3], v[3:6], v[6:])
 
 
 def encode_twist_covariance(message: TwistCovarianceMessage) -> bytes:
@@ -330,9 +349,13 @@ def _stamped(
     *parts: np.ndarray,
 ) -> bytes:
     head = _head_of_doubles(message.stamp_ns, message.frame_id)
-    if all(part.dtype is _AS_BYTES and part.flags.c_contiguous for part in parts):
-        return b"".join((head, *parts))  # type: ignore[arg-type]  # arrays are buffers
-    return head + np.concatenate(parts, dtype=_FLOAT["<"]).tobytes()
+    return b"".join((head, *map(_as_bytes, parts)))
+
+
+def _as_bytes(part: np.ndarray) -> bytes:
+    if part.dtype is _AS_BYTES and part.flags.c_contiguous:
+        return part.data  # type: ignore[return-value]  # a buffer
+    return part.astype(_FLOAT["<"]).tobytes()
 
 
 def encode_clock(stamp_ns: int) -> bytes:

@@ -55,8 +55,13 @@ def innovation_variance(P, H):  # type: ignore[no-untyped-def]
 
 @njit(cache=True)
 def so3_exp(w, out):  # type: ignore[no-untyped-def]
-    """Rotation matrix of a rotation vector w (3,) [rad], into out (3, 3); Taylor series near zero."""
-    x, y, z = w[0], w[1], w[2]
+    """Rotation matrix of a rotation vector w (3,) [rad], into out (3, 3)."""
+    so3_exp_xyz(w[0], w[1], w[2], out)
+
+
+@njit(cache=True)
+def so3_exp_xyz(x, y, z, out):  # type: ignore[no-untyped-def]
+    """Rotation matrix of a rotation vector x, y, z [rad], into out (3, 3); Taylor series near zero."""
     angle2 = x * x + y * y + z * z
     if angle2 < 1e-8:
         a = 1.0 - angle2 / 6.0

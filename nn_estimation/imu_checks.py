@@ -14,56 +14,57 @@ HARD_TURN, HARD_ACCEL = 2.0, 20.0  # [rad/s], [m/s^2]
 GAP = 0.25  # [s] between two samples that says nothing of their rate
 SETTLING = 1.0  # [s] before the rate says anything
 
-# In the memory (14,)
-_ACCEL, _TURN, _DT, _AGE, _CLIPPED, _LAST, _SIZE = 0, 3, 4, 5, 6, 7, 13
+# In the memory.
+_ACCEL, _TURN, _DT, _AGE, _CLIPPED, _LAST, _SIZE, _SATURATED, MEMORY = 0, 3, 4, 5, 6, 7, 13, 14, 15
 
 
 class SampleWatch:
     """Means over the last seconds.
 
-    Attributes:
-        saturated: number of samples at a sensor's limit.
-        memory: what `watch` changes.
+    Args:
+        memory: (MEMORY,) zeros to be its memory, which `watch` changes.
     """
 
-    def __init__(self) -> None:
-        self.saturated = 0
-        self.reset()
+    def __init__(self, memory: np.ndarray | None = None) -> None:
+        self._memory = np.zeros(MEMORY) if memory is None else memory
 
     def reset(self) -> None:
         """Forget all samples; the count stays."""
-        self.memory = np.zeros(14)
+        self._memory[:_SATURATED] = 0.0
 
     def update(self, gyro: np.ndarray, accel: np.ndarray, dt: float) -> bool:
         """Take in a finite sample (3,) [rad/s], (3,) [m/s^2], dt [s] after the one before; False: saturated."""
-        clipped = watch(self.memory, gyro, accel, dt)
-        self.saturated += clipped
-        return not clipped
+        return not watch(self._memory, gyro, accel, dt)
+
+    @property
+    def saturated(self) -> int:
+        """Number of samples at a sensor's limit."""
+        return int(self._memory[_SATURATED])
 
     @property
     def age(self) -> float:
         """[s] that has been watched."""
-        return float(self.memory[_AGE])
+        return self._memory.item(_AGE)
 
     @property
     def rate(self) -> float:
         """[Hz] of the samples; NaN while too few have come."""
-        return 1.0 / self.memory[_DT] if self.memory[_AGE] > SETTLING else math.nan
+        return 1.0 / self._memory[_DT] if self._memory[_AGE] > SETTLING else math.nan
 
     @property
     def accel(self) -> np.ndarray:
         """(3,) [m/s^2] mean specific force."""
-        return self.memory[_ACCEL : _ACCEL + 3]
+        return self._memory[_ACCEL : _ACCEL + 3]
 
     @property
     def size(self) -> float:
         """[m/s^2] mean size of the specific force, however the body turns."""
-        return float(self.memory[_SIZE])
+        return float(self._memory[_SIZE])
 
     @property
     def turn(self) -> float:
         """[rad/s] mean of the largest rate of the three axes."""
-        return float(self.memory[_TURN])
+        return float(self._memory[_TURN])
 
 
 class Lasting:
@@ -131,4 +132,6 @@ def watch(memory, gyro, accel, dt):  # type: ignore[no-untyped-def]
         memory[_DT] += share * (dt - memory[_DT])
     memory[_AGE] += dt
     memory[_CLIPPED] = memory[_CLIPPED] + 1.0 if clipped else 0.0
-    return memory[_CLIPPED] >= CLIPPED - 1
+    saturated = memory[_CLIPPED] >= CLIPPED - 1
+    memory[_SATURATED] += saturated
+    return saturated

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+GYRO, ACCEL = 13, 25  # where they begin in the values of an ImuMessage
 LEVEL = np.array([0.0, 0.0, 0.0, 1.0])
 NONE, UNKNOWN = np.array([-1.0, *[0.0] * 8]), np.zeros(9)  # covariances, of nothing and of something
 
@@ -71,7 +72,7 @@ class ImuMessage(NamedTuple):
     @property
     def gyro(self) -> np.ndarray:
         """(3,) [rad/s]."""
-        return self.values[13:16]
+        return self.values[GYRO : GYRO + 3]
 
     @property
     def gyro_covariance(self) -> np.ndarray:
@@ -81,7 +82,7 @@ class ImuMessage(NamedTuple):
     @property
     def accel(self) -> np.ndarray:
         """(3,) [m/s^2]."""
-        return self.values[25:28]
+        return self.values[ACCEL : ACCEL + 3]
 
     @property
     def accel_covariance(self) -> np.ndarray:

@@ -7,11 +7,19 @@ import math
 import numpy as np
 from numba import njit
 
-from nn_estimation.attitude.turning import Turning, Verdict
+from nn_estimation import imu_checks
+from nn_estimation.attitude.turning import SUMS, Turning, Verdict
 from nn_estimation.attitude.turning import turn as turn_vector
 from nn_estimation.attitude.turning import update as update_vector
 from nn_estimation.imu_checks import WATCH, Lasting, SampleWatch, in_degrees, in_g
 from nn_estimation.imu_checks import watch as watch_sample
+
+MEMORY = np.dtype(
+    [
+        (name, np.float64, (size,))
+        for name, size in (("samples", imu_checks.MEMORY), ("gravity", SUMS), ("field", SUMS))
+    ]
+)
 
 GRAVITY = 9.81  # [m/s^2]
 FASTEST_TURN = 35.0  # [rad/s] 2000 deg/s, where most gyros end; hands reach 9 on the mean
@@ -43,17 +51,15 @@ SILENT_AFTER = 1.0  # [s] without a field, by the stamps of the samples
 class SignalChecks:
     """Watches the samples of gyro and accelerometer.
 
-    Args:
-        fields: whose fields are to turn as the gyro says, None for no magnetometer.
-
     Attributes:
+        memory: (1,) record of `MEMORY`, which `take` changes.
         watch: means, rate and limits; samples at a limit are counted and used.
     """
 
-    def __init__(self, fields: FieldChecks | None = None) -> None:
-        self.watch = SampleWatch()
-        self._turning = Turning()
-        self._of_fields = Turning() if fields is None else fields.turning
+    def __init__(self) -> None:
+        self.memory = np.zeros(1, MEMORY)
+        self.watch = SampleWatch(self.memory["samples"][0])
+        self._turning = Turning(self.memory["gravity"][0])
         self._fault, self._axes, self._doubt = Lasting(), Lasting(INSISTS), Lasting()
         self.reset()
 
@@ -68,9 +74,12 @@ class SignalChecks:
 
     def update(self, gyro: np.ndarray, accel: np.ndarray, dt: float) -> None:
         """Take in a finite sample (3,) [rad/s], (3,) [m/s^2], dt [s] after the one before."""
-        watch = self.watch
-        watch.saturated += _take(watch.memory, self._turning.memory, self._of_fields.memory, gyro, accel, dt)
-        age = watch.age
+        take(self.memory, gyro, accel, dt)
+        self.look()
+
+    def look(self) -> None:
+        """Judge what `take` has gathered, where that is due."""
+        age = self.watch.age
         if age - self._judged >= JUDGE:
             self._judged = age
             self._judge(age)
@@ -128,18 +137,18 @@ class SignalChecks:
 class FieldChecks:
     """Watches the magnetometer, and whether its field turns as the gyro says.
 
-    Attributes:
-        turning: of the field; `SignalChecks` tells it of the gyro.
+    Args:
+        signals: that take in the gyro.
     """
 
-    def __init__(self) -> None:
-        self.turning = Turning()
+    def __init__(self, signals: SignalChecks) -> None:
+        self._turning = Turning(signals.memory["field"][0])
         self._doubt = Lasting(INSISTS)
         self.reset()
 
     def reset(self) -> None:
         """Forget all fields."""
-        self.turning.reset()
+        self._turning.reset()
         self._doubt.reset()
         self.last = math.nan
         self._period, self._size, self._age, self._judged = math.nan, math.nan, 0.0, 0.0
@@ -150,14 +159,14 @@ class FieldChecks:
         dt = stamp - self.last
         self.last = stamp
         if not dt <= MAG_GAP:  # the first one, or after a silence
-            self.turning.reset()
+            self._turning.reset()
             self._size = size if math.isnan(self._size) else self._size
         else:
             share = min(dt / WATCH, 1.0)
             self._period = dt if math.isnan(self._period) else self._period + share * (dt - self._period)
             self._size += share * (size - self._size)
             self._age += dt
-        self.turning.update(field, dt if dt <= MAG_GAP else 0.0)
+        self._turning.update(field, dt if dt <= MAG_GAP else 0.0)
         if self._age - self._judged >= JUDGE:
             self._judged = self._age
             self._doubt.update(self._judge(), self._age)
@@ -183,7 +192,7 @@ class FieldChecks:
         return self._doubt.said
 
     def _judge(self) -> str:
-        found = self.turning.verdict()
+        found = self._turning.verdict()
         if found is None:
             return ""
         if _others_agree(found):
@@ -204,9 +213,17 @@ def _others_agree(found: Verdict) -> bool:
 
 
 @njit(cache=True)
-def _take(means, gravity, field, gyro, accel, dt):  # type: ignore[no-untyped-def]
-    """A sample for all that watches; True for one at the limit of a sensor."""
-    turn_vector(gravity, gyro, dt)
-    update_vector(gravity, accel, dt)
-    turn_vector(field, gyro, dt)
-    return watch_sample(means, gyro, accel, dt)
+def take(memory, gyro, accel, dt):  # type: ignore[no-untyped-def]
+    """Take in a sample: what `SignalChecks.update` does before it looks.
+
+    Args:
+        memory: (1,) record of `MEMORY`; changed.
+        gyro: (3,) [rad/s].
+        accel: (3,) [m/s^2].
+        dt: [s] since the sample before.
+    """
+    m = memory[0]
+    watch_sample(m.samples, gyro, accel, dt)
+    turn_vector(m.gravity, gyro, dt)
+    update_vector(m.gravity, accel, dt)
+    turn_vector(m.field, gyro, dt)

@@ -6,8 +6,6 @@ weighed between them by their variances, the heading is VQF's, corrected by a ne
 
 from __future__ import annotations
 
-import math
-from collections import deque
 from typing import NamedTuple
 
 import numpy as np
@@ -16,13 +14,21 @@ from nn_estimation.attitude import inclination, kernel
 from nn_estimation.attitude.field import DELAY
 from nn_estimation.attitude.heading import Heading
 from nn_estimation.attitude.model import Setup
-from nn_estimation.attitude.state import BIAS_STD, COVARIANCE, GYRO_BIAS, RATE, State
+from nn_estimation.attitude.state import (
+    BIAS_STD,
+    COUNTED,
+    COVARIANCE,
+    GAP,
+    GYRO_BIAS,
+    INVALID,
+    LATE,
+    RATE,
+    State,
+)
 
 START_UP = 0.3  # [s] of samples from which the rate is found
 LEAST = 4  # samples of them
 GIVE_UP = 10.0  # [s] of silence after which an attitude is no longer worth keeping
-NO_FIELD = math.nan, np.zeros(3)
-COUNTED = ("sample", "invalid", "repeated or backward", "gap", "field", "field too late", "restart")
 
 
 class Attitude(NamedTuple):
@@ -66,12 +72,12 @@ class AttitudeEstimator:
         rate: [Hz] of the samples; None finds it in the first `START_UP` seconds, for which nothing comes out.
 
     Attributes:
-        counts: of samples and fields by what became of them.
+        begun: whether attitudes come out.
     """
 
     def __init__(self, setup: Setup, rate: float | None = None) -> None:
         self.setup, self._rate = setup, rate
-        self.counts = dict.fromkeys(COUNTED, 0)
+        self.state = State()
         self.reset()
 
     def use(self, setup: Setup) -> None:
@@ -82,11 +88,16 @@ class AttitudeEstimator:
 
     def reset(self) -> None:
         """Forget the attitude; the counts stay."""
-        self.state = State()
+        counts, self.state = self.state.counts, State()
+        self.state.counts[:] = counts
         self._heading = Heading(self.setup.constants, self.setup.network)
         self._waiting: list[tuple[float, np.ndarray, np.ndarray]] = []
-        self._fields: deque[tuple[float, np.ndarray]] = deque()
-        self._stamp, self._begun, self._looked = math.nan, False, False
+        self.begun, self._looked = False, False
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Of samples and fields by what became of them."""
+        return dict(zip(COUNTED, self.state.counts.tolist(), strict=True))
 
     @property
     def innovation(self) -> float:
@@ -111,11 +122,7 @@ class AttitudeEstimator:
             field: (3,) any unit, sensor frame.
         """
         self.think()
-        if self._fields and stamp <= self._fields[-1][0]:
-            return
-        field = np.array(field, dtype=np.float64)
-        if kernel.usable(field):
-            self._fields.append((stamp, field))
+        kernel.queue(self.state.packed, stamp, np.ascontiguousarray(field, np.float64))
 
     def update(self, stamp: float, gyro: np.ndarray, accel: np.ndarray) -> Attitude | None:
         """Take in a sample; None while starting, or where the sample is of no use.
@@ -126,34 +133,50 @@ class AttitudeEstimator:
             accel: (3,) [m/s^2], +g up at rest.
         """
         gyro, accel = np.ascontiguousarray(gyro, np.float64), np.ascontiguousarray(accel, np.float64)
-        if not kernel.usable_sample(gyro, accel):
-            self.counts["invalid"] += 1
-            return None
-        return self.take(stamp, gyro, accel)
-
-    def take(self, stamp: float, gyro: np.ndarray, accel: np.ndarray) -> Attitude | None:
-        """`update` by contiguous float64 that is known to be finite, the acceleration not zero."""
         self.think()
-        dt = stamp - (self._waiting[-1][0] if self._waiting else self._stamp)
+        counts = self.state.counts
+        if not kernel.usable_sample(gyro, accel):
+            counts[INVALID] += 1
+            return None
+        dt = stamp - (self._waiting[-1][0] if self._waiting else self.state.stamp)
         if dt <= 0.0:
-            self.counts["repeated or backward"] += 1
+            counts[LATE] += 1
             return None
         if dt > GIVE_UP:
-            self.counts["gap"] += 1
-            newest = [entry for entry in self._fields if entry[0] > stamp - START_UP]
-            self.reset()
-            self._fields.extend(newest)
-        if self._begun:
-            return self._sample(stamp, gyro, accel, dt)
+            counts[GAP] += 1
+            self._begin_anew(stamp)
+        if self.begun:
+            setup = self.setup
+            return self.made(
+                kernel.update(self.state.packed, setup.packed, setup.filtered, stamp, gyro, accel)
+            )
         self._waiting.append((stamp, gyro.copy(), accel.copy()))
         return self._start()
+
+    def made(self, ended: int) -> Attitude:
+        """What `kernel.update` has made of a sample, by what it said."""
+        self._looked = ended == kernel.LOOK
+        setup, state = self.setup, self.state
+        who = setup.method
+        if setup.filtered:
+            who = "network" if self._heading.share > 0.0 else "filter"
+        return Attitude(state.stamp, state.out.copy(), who)
 
     def think(self) -> None:
         """Let the network look, where that is due: the attitude of the sample did not wait for it."""
         if self._looked:
             self._looked = False
-            s = self.state
-            self._heading.look(s.found, s.bank, s.R, s.P, s.memory, s.mean[3:], s.peer, s.clock)
+            s, h = self.state, self._heading
+            h.look(s.found, s.bank, s.R, s.P, s.memory, s.mean[3:], s.peer, s.clock)
+            s.heading[:] = h.angle, h.share, h.variance
+
+    def _begin_anew(self, stamp: float) -> None:
+        """After a gap; fields that came with its end count."""
+        stamps, fields = self.state.queued()
+        self.reset()
+        for at, field in zip(stamps, fields, strict=True):
+            if at > stamp - START_UP:
+                kernel.queue(self.state.packed, at, field)
 
     def _start(self) -> Attitude | None:
         """Go through the samples that waited, once they say the rate."""
@@ -161,44 +184,15 @@ class AttitudeEstimator:
         interval = interval_of(stamps, self._rate)
         if interval is None:
             return None
-        fields = np.array([stamp for stamp, _ in self._fields])
         waiting, self._waiting = self._waiting, []
-        self._stamp, _, accel = waiting[0]
-        of_fields = field_interval(fields, stamps[-1], interval)
-        kernel.start(self.state.packed, self._stamp, accel, interval, of_fields, self.setup.packed)
-        self._begun = True
-        attitude = None
+        setup, packed = self.setup, self.state.packed
+        of_fields = field_interval(self.state.queued()[0], stamps[-1], interval)
+        kernel.start(packed, stamps[0], waiting[0][2], interval, of_fields, setup.packed)
+        self.begun, attitude = True, None
         for stamp, gyro, accel in waiting:
             self.think()
-            attitude = self._sample(stamp, gyro, accel, stamp - self._stamp)
+            attitude = self.made(kernel.update(packed, setup.packed, setup.filtered, stamp, gyro, accel))
         return attitude
-
-    def _sample(self, stamp: float, gyro: np.ndarray, accel: np.ndarray, dt: float) -> Attitude:
-        at, measured = self._due(stamp)
-        setup, heading, state, counts = self.setup, self._heading, self.state, self.counts
-        known = heading.angle, heading.share, heading.variance
-        ended, heard = kernel.update(
-            state.packed, setup.packed, stamp, gyro, accel, dt, at, measured, *known, setup.filtered
-        )
-        self._stamp, self._looked = stamp, ended == kernel.LOOK
-        counts["sample"] += 1
-        if not math.isnan(at):
-            counts["field" if heard else "field too late"] += 1
-        if dt > kernel.LONGEST:
-            counts["gap"] += 1
-        if ended == kernel.RESTART:
-            counts["restart"] += 1
-        who = setup.method
-        if setup.filtered:
-            who = "network" if heading.share > 0.0 else "filter"
-        return Attitude(stamp, state.out.copy(), who)
-
-    def _due(self, stamp: float) -> tuple[float, np.ndarray]:
-        """The newest field that counts by now; a stamp of NaN for none."""
-        newest = NO_FIELD
-        while self._fields and self._fields[0][0] + DELAY <= stamp + 1e-7:
-            newest = self._fields.popleft()
-        return newest
 
 
 def interval_of(stamps: np.ndarray, rate: float | None) -> float | None:

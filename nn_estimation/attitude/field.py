@@ -8,21 +8,14 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from nn_estimation.filters import orthonormalise, so3_exp
+from nn_estimation.filters import orthonormalise, so3_exp_xyz
 
 DELAY = 0.02  # [s] from the stamp of a field to the sample it counts at
 CAPACITY = 256  # samples that are remembered: 2 kHz for twice the delay and more
 
 
-def empty_ring() -> tuple[np.ndarray, np.ndarray]:
-    """Rotations and stamps of no samples, as `turn` takes them; the first stamp is to be set."""
-    ring, stamps = np.zeros((CAPACITY, 3, 3)), np.full(CAPACITY, -np.inf)
-    ring[0] = np.eye(3)
-    return ring, stamps
-
-
 @njit(cache=True)
-def turn(ring, stamps, head, stamp, gyro, dt):  # type: ignore[no-untyped-def]
+def turn(ring, stamps, head, stamp, gyro, dt, work):  # type: ignore[no-untyped-def]
     """Remember a sample; the rotation since the first one is integrated by the gyro alone.
 
     Args:
@@ -32,18 +25,18 @@ def turn(ring, stamps, head, stamp, gyro, dt):  # type: ignore[no-untyped-def]
         stamp: [s].
         gyro: (3,) [rad/s] since the sample before.
         dt: [s] since the sample before.
+        work: (3, 3) to work in.
 
     Returns:
         Index of this sample.
     """
     here = (head + 1) % CAPACITY
-    step, work = np.empty((3, 3)), np.empty((3, 3))
-    so3_exp(gyro * dt, step)
+    so3_exp_xyz(gyro[0] * dt, gyro[1] * dt, gyro[2] * dt, work)
     for i in range(3):
         for j in range(3):
             total = 0.0
             for k in range(3):
-                total += ring[head, i, k] * step[k, j]
+                total += ring[head, i, k] * work[k, j]
             ring[here, i, j] = total
     orthonormalise(ring[here], work)
     stamps[here] = stamp
@@ -51,7 +44,7 @@ def turn(ring, stamps, head, stamp, gyro, dt):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def carry(ring, stamps, head, stamp, gyro, field, out):  # type: ignore[no-untyped-def]
+def carry(ring, stamps, head, stamp, gyro, field, out, work):  # type: ignore[no-untyped-def]
     """A field (3,) of `stamp` as the sensor would have measured it at the present sample, into out (3,).
 
     Args:
@@ -62,6 +55,7 @@ def carry(ring, stamps, head, stamp, gyro, field, out):  # type: ignore[no-untyp
         gyro: (3,) [rad/s] around it.
         field: (3,) any unit.
         out: (3,).
+        work: (3, 3) to work in.
 
     Returns:
         False where the samples of that time are gone; out is left alone.
@@ -73,17 +67,20 @@ def carry(ring, stamps, head, stamp, gyro, field, out):  # type: ignore[no-untyp
         at = (at - 1) % CAPACITY
     if not stamps[at] <= stamp + 1e-7 or np.isinf(stamps[at]):
         return False
-    step = np.empty((3, 3))
-    so3_exp(gyro * max(stamp - stamps[at], 0.0), step)
-    turned, world = np.zeros(3), np.zeros(3)
+    dt = max(stamp - stamps[at], 0.0)
+    so3_exp_xyz(gyro[0] * dt, gyro[1] * dt, gyro[2] * dt, work)
+    here, present = ring[at], ring[head]
+    x, y, z = _times(work, field[0], field[1], field[2])
+    x, y, z = _times(here, x, y, z)
     for i in range(3):
-        for k in range(3):
-            turned[i] += step[i, k] * field[k]
-    for i in range(3):
-        for k in range(3):
-            world[i] += ring[at, i, k] * turned[k]
-    for i in range(3):
-        out[i] = 0.0
-        for k in range(3):
-            out[i] += ring[head, k, i] * world[k]
+        out[i] = present[0, i] * x + present[1, i] * y + present[2, i] * z
     return True
+
+
+@njit(cache=True)
+def _times(A, x, y, z):  # type: ignore[no-untyped-def]
+    return (
+        A[0, 0] * x + A[0, 1] * y + A[0, 2] * z,
+        A[1, 0] * x + A[1, 1] * y + A[1, 2] * z,
+        A[2, 0] * x + A[2, 1] * y + A[2, 2] * z,
+    )

@@ -11,7 +11,7 @@ import numpy as np
 from numba import njit
 
 from nn_estimation.attitude import compiled_vqf, features
-from nn_estimation.attitude.field import carry, turn
+from nn_estimation.attitude.field import DELAY, carry, turn
 from nn_estimation.attitude.heading import matrix, twist, wrapped
 from nn_estimation.attitude.inclination import (
     ASTRAY,
@@ -28,8 +28,19 @@ from nn_estimation.attitude.inclination import (
     step,
     tilt_variance,
 )
-from nn_estimation.attitude.state import BIAS_STD, COVARIANCE, GYRO_BIAS, RATE
-from nn_estimation.filters import quaternion, so3_exp
+from nn_estimation.attitude.state import (
+    BIAS_STD,
+    COVARIANCE,
+    FIELD,
+    FIELD_TOO_LATE,
+    GAP,
+    GYRO_BIAS,
+    QUEUE,
+    RATE,
+    RESTARTED,
+    SAMPLE,
+)
+from nn_estimation.filters import quaternion, so3_exp_xyz
 
 # What a sample ended: nothing, a block, one with a field; or the filter began anew.
 IDLE, BLOCK, LOOK, RESTART = range(4)
@@ -67,9 +78,9 @@ def advance(s, gyro, accel, heard, dt, rest, constants):  # type: ignore[no-unty
         s.mean[:] = 0.0
         return IDLE
     if not heard:
-        _along(field, gyro, dt, s.E)
+        _along(field, gyro, dt, s.space[0])
     block = s.sums[TIME] + dt
-    work = s.E, s.T, w, s.phi, s.rows, s.dx
+    work = s.space[0], s.space[1], w, s.phi, s.rows, s.dx
     if not step(s.R, s.x, s.P, s.sums, s.memory, gyro, accel, dt, rest, c, work):
         return IDLE
     _forget(s.memory, clock, block, c)
@@ -114,7 +125,7 @@ def _forget(memory, clock, block, c):  # type: ignore[no-untyped-def]
 @njit(cache=True)
 def _along(field, gyro, dt, E):  # type: ignore[no-untyped-def]
     """A field (3,) as the sensor sees it after a turn; E (3, 3) is work space."""
-    so3_exp(gyro * dt, E)
+    so3_exp_xyz(gyro[0] * dt, gyro[1] * dt, gyro[2] * dt, E)
     a, b, d = field[0], field[1], field[2]
     for i in range(3):
         field[i] = E[0, i] * a + E[1, i] * b + E[2, i] * d
@@ -138,7 +149,7 @@ def trust(P, memory, c):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def compose(peer, R, angle, share, trusted, w, c, out):  # type: ignore[no-untyped-def]
+def compose(peer, R, angle, share, trusted, w, c, out, space):  # type: ignore[no-untyped-def]
     """The attitude of a sample from those of VQF and of the inclination filter.
 
     Args:
@@ -150,8 +161,9 @@ def compose(peer, R, angle, share, trusted, w, c, out):  # type: ignore[no-untyp
         w: (3,) [rad/s] turn rate.
         c: `Constants`.
         out: (4,) receives x, y, z, w, sensor to world.
+        space: (SPACE, 3, 3) to work in.
     """
-    V, E, T, D = np.empty((3, 3)), np.empty((3, 3)), np.empty((3, 3)), np.empty((3, 3))
+    V, E, T, D = space[0], space[1], space[2], space[3]
     matrix(peer, V)
     from_peer = twist(V, R)
     off = share * wrapped(angle - from_peer)
@@ -161,13 +173,12 @@ def compose(peer, R, angle, share, trusted, w, c, out):  # type: ignore[no-untyp
     for i in range(3):
         for j in range(3):
             D[i, j] = T[i, 0] * E[j, 0] + T[i, 1] * E[j, 1] + T[i, 2] * E[j, 2]
-    q = np.empty(4)
-    quaternion(D, q)
-    sine = math.sqrt(q[0] * q[0] + q[1] * q[1] + q[2] * q[2])
-    scale = 0.0 if sine < 1e-15 else 2.0 * math.atan2(sine, q[3]) / sine * (1.0 - trusted)
-    so3_exp(q[:3] * scale, D)
+    quaternion(D, out)
+    sine = math.sqrt(out[0] * out[0] + out[1] * out[1] + out[2] * out[2])
+    scale = 0.0 if sine < 1e-15 else 2.0 * math.atan2(sine, out[3]) / sine * (1.0 - trusted)
+    so3_exp_xyz(out[0] * scale, out[1] * scale, out[2] * scale, D)
     _product(D, E, T)
-    so3_exp(w * c.latency, D)
+    so3_exp_xyz(w[0] * c.latency, w[1] * c.latency, w[2] * c.latency, D)
     _product(T, D, E)
     quaternion(E, out)
 
@@ -218,64 +229,92 @@ def start(states, stamp, accel, interval, field_interval, constants):  # type: i
     """
     s = states[0]
     begin(s.R, s.x, s.P, s.sums, s.memory, accel, constants[0])
-    s.stamps[0] = stamp
+    s.stamps[0] = s.stamp = stamp
     s.intervals[0], s.intervals[1] = interval, field_interval
     compiled_vqf.retime(s.vqf, interval, field_interval)
 
 
 @njit(cache=True)
-def update(states, constants, stamp, gyro, accel, dt, at, field, angle, share, variance, filtered):  # type: ignore[no-untyped-def]
+def queue(states, stamp, field):  # type: ignore[no-untyped-def]
+    """Let a field (3,) of `stamp` [s] wait for its time; one of no use or of the past is left out."""
+    s = states[0]
+    newest = (s.first + s.waiting - 1) % QUEUE
+    if not usable(field) or (s.waiting > 0 and stamp <= s.queue_stamps[newest]):
+        return
+    if s.waiting == QUEUE:  # no sample has come for long
+        _drop(s)
+    at = (s.first + s.waiting) % QUEUE
+    s.waiting += 1
+    s.queue_stamps[at] = stamp
+    for i in range(3):
+        s.queue[at, i] = field[i]
+
+
+@njit(cache=True)
+def _drop(s):  # type: ignore[no-untyped-def]
+    """Take the first field out of the queue; its index."""
+    at = s.first
+    s.first = (at + 1) % QUEUE
+    s.waiting -= 1
+    return at
+
+
+@njit(cache=True)
+def update(states, constants, filtered, stamp, gyro, accel):  # type: ignore[no-untyped-def]
     """One sample, and the attitude at it, which is in `out` of the state then.
 
     Args:
         states: (1,) record of `state.LAYOUT`; changed.
         constants: see `constants.packed`.
-        stamp: [s].
-        gyro: (3,) [rad/s].
-        accel: (3,) [m/s^2].
-        dt: [s] since the sample before.
-        at: [s] stamp of the field that counts at this sample, NaN for none.
-        field: (3,) that, as it was measured.
-        angle: [rad] of the learned heading.
-        share: of it.
-        variance: [rad^2] of it.
         filtered: whether the inclination filter has a say.
+        stamp: [s], after the sample before.
+        gyro: (3,) [rad/s], finite.
+        accel: (3,) [m/s^2], finite and not zero.
 
     Returns:
-        What `advance` says, and whether the field counted: it does not where the samples of its time are gone.
+        What `advance` says.
     """
     s, c = states[0], constants[0]
-    heard = _arrive(s, stamp, gyro, dt, at, field)
+    dt = stamp - s.stamp
+    s.stamp = stamp
+    heard = _arrive(s, stamp, gyro, dt)
     v = s.vqf
     compiled_vqf.update(v, s.scaled, accel, s.carried, heard)
     compiled_vqf.attitude(v, s.peer)
     ended = advance(s, gyro, accel, heard, dt, v.rest != 0, constants)
-    out, x, P = s.out, s.x, s.P
+    out, x, P, heading = s.out, s.x, s.P, s.heading
     turn_rate(x, gyro, out[RATE:GYRO_BIAS])
-    tilt = tilt_variance(P)
     s.trust = trust(P, s.memory, c) if filtered else 0.0
-    compose(s.peer, s.R, angle, share, s.trust, out[RATE:GYRO_BIAS], c, out[:COVARIANCE])
-    inclined, turned = bounds(s.memory, tilt, s.trust, share, variance, c)
+    compose(s.peer, s.R, heading[0], heading[1], s.trust, out[RATE:GYRO_BIAS], c, out[:COVARIANCE], s.space)
+    inclined, turned = bounds(s.memory, tilt_variance(P), s.trust, heading[1], heading[2], c)
     out[COVARIANCE:RATE] = 0.0
     out[COVARIANCE] = out[COVARIANCE + 4] = inclined
     out[COVARIANCE + 8] = UNKNOWN_HEADING if math.isnan(s.field_stamp) else turned
     for i in range(3):
         out[GYRO_BIAS + i] = x[BIAS + i]
     out[BIAS_STD] = math.sqrt((P[BIAS, BIAS] + P[BIAS + 1, BIAS + 1] + P[BIAS + 2, BIAS + 2]) / 3.0)
-    return ended, heard
+    s.counts[SAMPLE] += 1
+    s.counts[GAP] += dt > LONGEST
+    s.counts[RESTARTED] += ended == RESTART
+    return ended
 
 
 @njit(cache=True)
-def _arrive(s, stamp, gyro, dt, at, field):  # type: ignore[no-untyped-def]
+def _arrive(s, stamp, gyro, dt):  # type: ignore[no-untyped-def]
     """What VQF is given: the carried field, where this returns true, and the scaled turn rate."""
     if dt > 0.0:
-        s.head = turn(s.ring, s.stamps, s.head, stamp, gyro, dt)
+        s.head = turn(s.ring, s.stamps, s.head, stamp, gyro, dt, s.space[0])
+    newest = -1
+    while s.waiting > 0 and s.queue_stamps[s.first] + DELAY <= stamp + 1e-7:
+        newest = _drop(s)
     heard, since = False, np.nan
-    if not math.isnan(at):
-        heard = carry(s.ring, s.stamps, s.head, at, gyro, field, s.carried)
-    if heard:
-        since = at - s.field_stamp
-        s.field_stamp = at
+    if newest >= 0:
+        at = s.queue_stamps[newest]
+        heard = carry(s.ring, s.stamps, s.head, at, gyro, s.queue[newest], s.carried, s.space[0])
+        s.counts[FIELD if heard else FIELD_TOO_LATE] += 1
+        if heard:
+            since = at - s.field_stamp
+            s.field_stamp = at
     keep_time(s.vqf, s.intervals, dt, since)
     scale_turn(s.vqf, gyro, dt, s.scaled)
     return heard

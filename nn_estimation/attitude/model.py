@@ -34,7 +34,7 @@ class Setup:
         """The constants for compiled code."""
         return packed(self.constants)
 
-    @property
+    @cached_property
     def filtered(self) -> bool:
         """Whether the inclination filter has a say; else all is VQF."""
         return self.method in ("filter", "network")

@@ -89,7 +89,7 @@ class AttitudeNode(StreamNode):
         if attitude is None:
             return NOTHING
         stream = self.stream
-        made = outputs(attitude, stream.sample, self._frame, self._rpy, stream.bias_due)
+        made = outputs(attitude, stream.imu, self._frame, self._rpy, stream.bias_due)
         due: list[Any] = [(self._publish[output], message) for output, message in made.items()]
         if self._tf is not None:
             due.append((self._tf, (attitude.stamp, ORIGIN, attitude.quaternion)))

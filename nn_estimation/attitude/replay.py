@@ -8,7 +8,6 @@ from pathlib import Path
 from nn_estimation import cdr
 from nn_estimation.attitude.estimator import Attitude
 from nn_estimation.attitude.frames import roll_pitch_yaw
-from nn_estimation.attitude.state import GYRO_BIAS
 from nn_estimation.attitude.stream import IMU_TOPIC, AttitudeStream
 from nn_estimation.bags import BagReader
 from nn_estimation.messages import ImuMessage, Vector3Message
@@ -52,44 +51,34 @@ def write_replay(
     with ReplayedBag(bag, out, added) as new:
         for topic, stamp, data, attitude in replay(bag, stream):
             new.keep(topic, stamp, data)
-            if attitude is not None and stream.sample is not None:
-                made = outputs(attitude, stream.sample, frame, rpy, stream.bias_due)
+            if attitude is not None and stream.imu is not None:
+                made = outputs(attitude, stream.imu, frame, rpy, stream.bias_due)
                 for output, message in made.items():
                     new.add(output, stamp, message)
     return new.added
 
 
 def outputs(
-    attitude: Attitude, sample: ImuMessage, frame: str = "", rpy: bool = False, bias: bool = True
+    attitude: Attitude, imu: ImuMessage, frame: str = "", rpy: bool = False, bias: bool = True
 ) -> dict[str, bytes]:
     """Topic -> CDR bytes of what comes out for one sample.
 
     Args:
         attitude: of the stream.
-        sample: the IMU message it belongs to.
+        imu: of the stream, with that.
         frame: frame_id; empty: that of the message.
         rpy: roll, pitch and yaw too.
         bias: that of the gyro too.
     """
-    frame = frame or sample.frame_id
-    found = {OUTPUT_TOPIC: encode_attitude(attitude, sample, frame)}
+    if frame:
+        imu = imu._replace(frame_id=frame)
+    found = {OUTPUT_TOPIC: cdr.encode_imu(imu)}
     if bias:
-        found[BIAS_TOPIC] = _encode_vector(sample.stamp_ns, frame, *attitude.gyro_bias.tolist())
+        found[BIAS_TOPIC] = _encode_vector(imu, *attitude.gyro_bias.tolist())
     if rpy:
-        found[RPY_TOPIC] = _encode_vector(sample.stamp_ns, frame, *roll_pitch_yaw(attitude.quaternion))
+        found[RPY_TOPIC] = _encode_vector(imu, *roll_pitch_yaw(attitude.quaternion))
     return found
 
 
-def encode_attitude(attitude: Attitude, sample: ImuMessage, frame: str) -> bytes:
-    """sensor_msgs/Imu as REP-145 has it: orientation of the sensor in the world, the rest of the sample.
-
-    The angular velocity is without its bias. The covariance of the orientation is about the axes of the world; those
-    of angular velocity and acceleration are the sample's.
-    """
-    values = sample.values.copy()
-    values[:GYRO_BIAS] = attitude.values[:GYRO_BIAS]  # these begin alike
-    return cdr.encode_imu(ImuMessage(sample.stamp_ns, frame, values))
-
-
-def _encode_vector(stamp_ns: int, frame: str, x: float, y: float, z: float) -> bytes:
-    return cdr.encode_vector3(Vector3Message(stamp_ns, frame, x, y, z))
+def _encode_vector(imu: ImuMessage, x: float, y: float, z: float) -> bytes:
+    return cdr.encode_vector3(Vector3Message(imu.stamp_ns, imu.frame_id, x, y, z))

@@ -120,8 +120,8 @@ def _messages(setup: Setup, trial: Trial) -> dict[str, Yardstick]:
         for topic, data in ((IMU_TOPIC, cdr.encode_imu(sample)), (MAG_TOPIC, field)):
             begin = clock()
             attitude = stream.feed(topic, data)
-            if attitude is not None and stream.sample is not None:
-                outputs(attitude, stream.sample, bias=stream.bias_due)
+            if attitude is not None and stream.imu is not None:
+                outputs(attitude, stream.imu, bias=stream.bias_due)
             spent = clock() - begin
             if n >= WARM:
                 took[topic].add(spent)

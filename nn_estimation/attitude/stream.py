@@ -10,13 +10,15 @@ import numpy as np
 from numba import njit
 
 from nn_estimation import cdr
-from nn_estimation.attitude.checks import FieldChecks, SignalChecks
+from nn_estimation.attitude.checks import FieldChecks, SignalChecks, take
 from nn_estimation.attitude.estimator import GIVE_UP, Attitude, AttitudeEstimator
 from nn_estimation.attitude.frames import World
+from nn_estimation.attitude.kernel import update
 from nn_estimation.attitude.model import Setup
+from nn_estimation.attitude.state import GYRO_BIAS
 from nn_estimation.attitude.trial import MAG_TOPIC
 from nn_estimation.imu_stream import INVALID_SAMPLE, ImuStream
-from nn_estimation.messages import ImuMessage
+from nn_estimation.messages import ACCEL, GYRO, ImuMessage
 from nn_estimation.pace import Pace
 from nn_estimation.recorded import IMU_TOPIC
 
@@ -27,6 +29,7 @@ INVALID_FIELD, LATE_FIELD, FAR_FIELD = (
     "field far from the samples",
 )
 REASONS = (NO_ACCELERATION, GAP, INVALID_FIELD, LATE_FIELD, FAR_FIELD)
+UNUSUAL = -1  # beside what kernel.update says
 _PROBLEMS = "", INVALID_SAMPLE, NO_ACCELERATION
 FAR = 1.0  # [s] between a field and the newest sample: a clock of its own
 BIAS_RATE = 10.0  # [Hz] at most at which the gyro's bias, which is slow, is published
@@ -53,7 +56,9 @@ class AttitudeStream(ImuStream[Attitude]):
         clock: see `ImuStream`.
 
     Attributes:
-        sample: the IMU message of the newest attitude, along the axes of the body.
+        imu: with the newest attitude that was due, as REP-145 has it. The angular velocity is without its bias; it,
+            the specific force and their covariances are along the axes of the body, the covariance of the orientation
+            is about those of the world.
         bias_due: whether the gyro's bias is to be published with the newest attitude that was due.
     """
 
@@ -63,15 +68,15 @@ class AttitudeStream(ImuStream[Attitude]):
         super().__init__(clock, params.mounting, params.publish_rate, REASONS)
         self.params, self.setup = params, setup
         self.estimator = AttitudeEstimator(setup)
-        self.fields = FieldChecks()
-        self.checks = SignalChecks(self.fields)
+        self.checks = SignalChecks()
+        self.fields = FieldChecks(self.checks)
         self._saturated = 0
         self._bias_pace, self.bias_due = Pace(BIAS_RATE), False
         self._world = World(params.world_frame, params.declination)
         self._listen(IMU_TOPIC, cdr.IMU, self._imu)
         if params.use_mag:
             self._listen(MAG_TOPIC, cdr.MAG, self._mag)
-        self.sample: ImuMessage | None = None
+        self.imu: ImuMessage | None = None
         self._attitude: Attitude | None = None
 
     @property
@@ -110,13 +115,40 @@ class AttitudeStream(ImuStream[Attitude]):
     def _imu(self, data: bytes) -> Attitude | None:
         message = cdr.decode_imu(data)
         self._heard()
+        if self._mounting is not None:
+            message = _mounted(message, self._mounting)
+        stamp = message.stamp_ns * 1e-9
+        if self._attitude is None:
+            return self._unusual(message, stamp)
+        checks, estimator, setup = self.checks, self.estimator, self.setup
+        estimator.think()
+        ended = _usual(
+            checks.memory,
+            estimator.state.packed,
+            setup.packed,
+            setup.filtered,
+            message.values,
+            stamp,
+            self._last,
+        )
+        if ended == UNUSUAL:
+            return self._unusual(message, stamp)
+        dt, self._last = stamp - self._last, stamp
+        checks.look()
+        if checks.fault:
+            self._suspend()
+            return None
+        return self._made(estimator.made(ended), message, stamp, dt)
+
+    def _unusual(self, message: ImuMessage, stamp: float) -> Attitude | None:
+        """`_imu` of any sample, whatever is wrong with it or the stream; what is right comes out the same."""
         if not self._stamped(message.stamp_ns):
             return None
-        problem = _problem(message.gyro, message.accel)
+        gyro, accel = message.gyro, message.accel
+        problem = _problem(gyro, accel)
         if problem:
             self._refuse(_PROBLEMS[problem])
             return None
-        stamp = message.stamp_ns * 1e-9
         dt = self._since_last(stamp)
         if dt is None:
             return None
@@ -124,27 +156,30 @@ class AttitudeStream(ImuStream[Attitude]):
             self.reset()
             self._refuse(GAP)
             self._last = stamp
-        if self._mounting is not None:
-            message = _mounted(message, self._mounting)
-        return self._sample(message, stamp, dt if dt <= GIVE_UP else 0.0)
-
-    def _sample(self, message: ImuMessage, stamp: float, dt: float) -> Attitude | None:
-        gyro, accel = message.gyro, message.accel
+        dt = dt if dt <= GIVE_UP else 0.0
         checks = self.checks
         checks.update(gyro, accel, dt)
         if checks.fault or (self._attitude is None and checks.suspicion):
-            if self._attitude is not None:
-                self.estimator.reset()
-            self._attitude = None
+            self._suspend()
             return None
-        found = self.estimator.take(stamp, gyro, accel)
-        if found is None:
-            return None
-        self._attitude, self.sample = found, message
+        found = self.estimator.update(stamp, gyro, accel)
+        return None if found is None else self._made(found, message, stamp, dt)
+
+    def _suspend(self) -> None:
+        """No attitude while the samples are of no use."""
+        if self._attitude is not None:
+            self.estimator.reset()
+        self._attitude = None
+
+    def _made(self, attitude: Attitude, message: ImuMessage, stamp: float, dt: float) -> Attitude | None:
+        self._attitude = attitude
         if not self._pace.due(stamp, dt):
             return None
         self.bias_due = self._bias_pace.due(stamp, dt)
-        return self._world.turn(found)
+        turned = self._world.turn(attitude)
+        message.values[:GYRO_BIAS] = turned.values[:GYRO_BIAS]  # both begin alike
+        self.imu = message
+        return turned
 
     def _mag(self, data: bytes) -> None:
         message = cdr.decode_mag(data)
@@ -162,6 +197,29 @@ class AttitudeStream(ImuStream[Attitude]):
                 field = self._mounting @ field
             self.fields.update(stamp, field)
             self.estimator.magnetic(stamp, field)
+
+
+@njit(cache=True)
+def _usual(memory, states, constants, filtered, values, stamp, last):  # type: ignore[no-untyped-def]
+    """Checks and estimator at a sample with which nothing is wrong.
+
+    Args:
+        memory: of the checks; changed.
+        states: of the estimator; changed.
+        constants: see `kernel.update`.
+        filtered: see `kernel.update`.
+        values: (37,) of the message.
+        stamp: [s] of it.
+        last: [s] of the sample before.
+
+    Returns:
+        What `kernel.update` says; UNUSUAL, and nothing is changed, where something may be wrong.
+    """
+    gyro, accel, dt = values[GYRO : GYRO + 3], values[ACCEL : ACCEL + 3], stamp - last
+    if _problem(gyro, accel) or not 0.0 < dt <= GIVE_UP or states[0].stamp != last:
+        return UNUSUAL
+    take(memory, gyro, accel, dt)
+    return update(states, constants, filtered, stamp, gyro, accel)
 
 
 @njit(cache=True)

@@ -19,6 +19,7 @@ from nn_estimation.attitude.kernel import (
     trust,
     turn_rate,
 )
+from nn_estimation.attitude.state import SPACE
 
 
 @njit(cache=True)
@@ -58,10 +59,10 @@ def run(first, states, inputs, constants, kept, stop):  # type: ignore[no-untype
 @njit(cache=True)
 def compose_all(peer, R, x, angle, share, trusted, gyro, constants, w, out):  # type: ignore[no-untyped-def]
     """`compose` of N samples; into (N, 3) and (N, 4)."""
-    c = constants[0]
+    c, space = constants[0], np.empty((SPACE, 3, 3))
     for n in range(len(peer)):
         turn_rate(x[n], gyro[n], w[n])
-        compose(peer[n], R[n], angle[n], share[n], trusted[n], w[n], c, out[n])
+        compose(peer[n], R[n], angle[n], share[n], trusted[n], w[n], c, out[n], space)
 
 
 @njit(cache=True)
@@ -117,15 +118,15 @@ def carry_all(stamp, gyro, mag_stamp, mag, delay, used, fields):  # type: ignore
     ring, stamps = np.zeros((CAPACITY, 3, 3)), np.full(CAPACITY, -np.inf)
     ring[0] = np.eye(3)
     stamps[0] = stamp[0]
-    head, at = 0, 0
+    head, at, work = 0, 0, np.empty((3, 3))
     for n in range(len(stamp)):
         if n:
-            head = turn(ring, stamps, head, stamp[n], gyro[n], stamp[n] - stamp[n - 1])
+            head = turn(ring, stamps, head, stamp[n], gyro[n], stamp[n] - stamp[n - 1], work)
         used[n] = -1
         while at < len(mag_stamp) and mag_stamp[at] + delay <= stamp[n] + 1e-7:
             used[n] = at
             at += 1
         if used[n] >= 0 and not carry(
-            ring, stamps, head, mag_stamp[used[n]], gyro[n], mag[used[n]], fields[n]
+            ring, stamps, head, mag_stamp[used[n]], gyro[n], mag[used[n]], fields[n], work
         ):
             used[n] = -1

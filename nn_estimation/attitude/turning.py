@@ -25,7 +25,7 @@ LONGEST = 0.5  # [s] between two samples
 
 # In the memory: the window (int w_j v dt, v at its start, the last v, the angle since, its length), then the sums.
 _V, _START, _LAST, _ANGLE, _LONG, _BEGUN = 0, 9, 12, 15, 18, 19
-_ENERGY, _COUNT, _SQUARE, _CROSS, _PRODUCT = 20, 21, 22, 23, 32
+_ENERGY, _COUNT, _SQUARE, _CROSS, _PRODUCT, SUMS = 20, 21, 22, 23, 32, 113
 
 
 def _signed_permutations() -> np.ndarray:
@@ -58,28 +58,28 @@ class Verdict:
 class Turning:
     """Keeps the sums of one vector.
 
-    Attributes:
-        memory: what `turn` and `update` change.
+    Args:
+        memory: (SUMS,) zeros to be its memory, which `turn` and `update` change.
     """
 
-    def __init__(self) -> None:
-        self.reset()
+    def __init__(self, memory: np.ndarray | None = None) -> None:
+        self._memory = np.zeros(SUMS) if memory is None else memory
 
     def reset(self) -> None:
         """Forget all."""
-        self.memory = np.zeros(_PRODUCT + 81)
+        self._memory[:] = 0.0
 
     def turn(self, gyro: np.ndarray, dt: float) -> None:
         """Take in a sample of the gyro (3,) [rad/s], dt [s] after the one before."""
-        turn(self.memory, gyro, dt)
+        turn(self._memory, gyro, dt)
 
     def update(self, vector: np.ndarray, dt: float) -> None:
         """Take in the vector (3,), dt [s] after the one before."""
-        update(self.memory, vector, dt)
+        update(self._memory, vector, dt)
 
     def verdict(self) -> Verdict | None:
         """What the last seconds say; None where it turned too little."""
-        agreement, scale, correlation, best, which = _judge(self.memory, AXES, _SIGNS)
+        agreement, scale, correlation, best, which = _judge(self._memory, AXES, _SIGNS)
         if which < 0:
             return None
         return Verdict(agreement, scale, correlation, best, _named(AXES[which].reshape(3, 3)))

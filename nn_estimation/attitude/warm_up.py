@@ -25,8 +25,8 @@ def warm_up(setup: Setup) -> None:
         stream.feed(MAG_TOPIC, cdr.encode_mag(MagneticFieldMessage(ns, "", field, UNKNOWN)))
         imu = ImuMessage.of(ns, "", nothing, up)
         attitude = stream.feed(IMU_TOPIC, cdr.encode_imu(imu))
-        if attitude is not None and stream.sample is not None:
-            outputs(attitude, stream.sample, rpy=True)
+        if attitude is not None and stream.imu is not None:
+            outputs(attitude, stream.imu, rpy=True)
     if setup.network is not None:
         setup.network.reset()
         setup.network.counts = dict.fromkeys(REASONS, 0)

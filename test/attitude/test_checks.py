@@ -33,8 +33,8 @@ def checked(
 
 def fields(motion: Motion, field: np.ndarray | None = None, every: int = 1) -> FieldChecks:
     """After all fields of a motion, or what was made of them, one to so many samples."""
-    checks = FieldChecks()
-    signals = SignalChecks(checks)
+    signals = SignalChecks()
+    checks = FieldChecks(signals)
     field = motion.field if field is None else field
     for n, w in enumerate(motion.gyro):
         signals.update(w, motion.accel[n], motion.dt)
@@ -136,7 +136,7 @@ def test_the_unit_of_the_field_is_named(scale: float, unit: str) -> None:
 def test_a_normalised_field_and_one_of_no_unit_are_named() -> None:
     assert "normalised" in fields(MOTION, MOTION.field / np.linalg.norm(FIELD)).unit
     assert "unknown" in fields(MOTION, 1e-3 * MOTION.field).unit
-    assert FieldChecks().unit == "unknown"
+    assert FieldChecks(SignalChecks()).unit == "unknown"
 
 
 @pytest.mark.parametrize(("every", "rate"), [(1, 100.0), (5, 20.0), (10, 10.0)])
@@ -167,8 +167,8 @@ def test_a_field_that_stands_still_while_the_body_turns_is_named() -> None:
 
 
 def test_a_silence_of_the_magnetometer_is_no_turning_and_no_rate() -> None:
-    checks = FieldChecks()
-    signals = SignalChecks(checks)
+    signals = SignalChecks()
+    checks = FieldChecks(signals)
     for n, w in enumerate(MOTION.gyro):
         signals.update(w, MOTION.accel[n], MOTION.dt)
         if not 600 < n < 1400:
@@ -177,7 +177,8 @@ def test_a_silence_of_the_magnetometer_is_no_turning_and_no_rate() -> None:
 
 
 def test_nothing_is_known_before_the_first_field() -> None:
-    assert math.isnan(FieldChecks().rate) and math.isnan(FieldChecks().last)
+    checks = FieldChecks(SignalChecks())
+    assert math.isnan(checks.rate) and math.isnan(checks.last)
 
 
 # Real recordings
@@ -185,8 +186,8 @@ def test_nothing_is_known_before_the_first_field() -> None:
 
 def trial_checks(trial: Trial, order: list[int], signs: list[int]) -> tuple[set[str], set[str]]:
     """All that was said of the accelerometer and of the magnetometer, one look a second."""
-    magnetometer = FieldChecks()
-    signals = SignalChecks(magnetometer)
+    signals = SignalChecks()
+    magnetometer = FieldChecks(signals)
     said: tuple[set[str], set[str]] = set(), set()
     m, looked, last = 0, trial.stamp[0], trial.stamp[0]
     for t, w, a in zip(trial.stamp, trial.gyro, trial.accel, strict=True):

@@ -8,6 +8,8 @@ from nn_estimation.attitude.field import CAPACITY, DELAY, carry, turn
 
 from .scene import FIELD
 
+WORK = np.empty((3, 3))
+
 
 class Turning:
     """A sensor that turns at rates which change from sample to sample, and remembers them."""
@@ -24,7 +26,7 @@ class Turning:
         self.ring[0], self.stamps[0], self.head = np.eye(3), self.stamp[0], 0
         for n in range(1, count):
             self.head = turn(
-                self.ring, self.stamps, self.head, self.stamp[n], self.gyro[n] + bias, 1.0 / rate
+                self.ring, self.stamps, self.head, self.stamp[n], self.gyro[n] + bias, 1.0 / rate, WORK
             )
 
     def seen(self, rotation: Rotation) -> np.ndarray:
@@ -32,7 +34,7 @@ class Turning:
 
     def carried(self, stamp: float, gyro: np.ndarray, field: np.ndarray) -> np.ndarray | None:
         out = np.full(3, 7.0)
-        if not carry(self.ring, self.stamps, self.head, stamp, gyro, field, out):
+        if not carry(self.ring, self.stamps, self.head, stamp, gyro, field, out, WORK):
             assert (out == 7.0).all()
             return None
         return out

@@ -56,7 +56,8 @@ def stepped(
     state: State, gyro: np.ndarray, accel: np.ndarray, dt: float, c: Constants, rest: bool = False
 ) -> int:
     """Samples (N, 3) through the filter; the number of blocks."""
-    s, work = state, tuple(state.packed[name][0] for name in ("E", "T", "w", "phi", "rows", "dx"))
+    s, (E, T, *_) = state, state.packed["space"][0]
+    work = E, T, *(state.packed[name][0] for name in ("w", "phi", "rows", "dx"))
     return sum(
         inclination.step(s.R, s.x, s.P, s.sums, s.memory, w, a, dt, rest, c, work)
         for w, a in zip(gyro, accel, strict=True)

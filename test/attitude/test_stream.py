@@ -1,6 +1,7 @@
 """Claims about the stream: what comes out of which input, in which frame, and what health says."""
 
 import math
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from nn_estimation.attitude.model import Setup, classical_setup, load_setups
 from nn_estimation.attitude.stream import (
     IMU_TOPIC,
     MAG_TOPIC,
+    UNUSUAL,
     AttitudeStream,
 )
 from nn_estimation.attitude.warm_up import warm_up
@@ -80,13 +82,11 @@ def test_a_mounted_imu_gives_the_attitude_of_the_body() -> None:
         other = turned.feed(
             IMU_TOPIC, imu(t, back.apply(w), back.apply(a), variances=((1.0, 2.0, 3.0), -1.0))
         )
-    assert one is not None and other is not None and turned.sample is not None
+    assert one is not None and other is not None and turned.imu is not None
     assert off(other, Rotation.from_quat(one.quaternion)) < 0.01
-    np.testing.assert_allclose(turned.sample.accel, MOTION.accel[-1], atol=1e-9)
-    np.testing.assert_allclose(
-        turned.sample.gyro_covariance.reshape(3, 3), np.diag([2.0, 1.0, 3.0]), atol=1e-12
-    )
-    assert turned.sample.accel_covariance[0] == -1.0  # says that there is none
+    np.testing.assert_allclose(turned.imu.accel, MOTION.accel[-1], atol=1e-9)
+    np.testing.assert_allclose(turned.imu.gyro_covariance.reshape(3, 3), np.diag([2.0, 1.0, 3.0]), atol=1e-12)
+    assert turned.imu.accel_covariance[0] == -1.0  # says that there is none
 
 
 def test_without_a_magnetometer_the_heading_counts_from_the_start_and_says_so() -> None:
@@ -151,6 +151,51 @@ def test_methods_change_under_way_without_a_new_start() -> None:
     attitude = run(found, REST, 400, 420)[-1]
     assert off(attitude, REST.truth[0]) < 1.0
     assert aspect(found, "network")[1]["method"] == "vqf"
+
+
+def rough(seed: int) -> Iterator[tuple[str, bytes]]:
+    """A motion with all that can be wrong now and then: samples, fields, stamps, gaps and units."""
+    rng = np.random.default_rng(seed)
+    later = 0.0
+    for n, t in enumerate(MOTION.stamp):
+        gyro, accel, field = MOTION.gyro[n].copy(), MOTION.accel[n].copy(), MOTION.field[n].copy()
+        later += {700: 0.4, 900: 15.0}.get(n, 0.0)  # gaps
+        t += later - {1300: 0.01, 1500: 5.0}.get(n, 0.0)  # a repetition, and a jump back
+        if 1000 < n < 1250:
+            gyro *= 57.3  # and the attitude is withdrawn
+        chance = rng.random()
+        if chance < 0.01:
+            gyro[0] = np.nan
+        elif chance < 0.02:
+            accel[:] = 0.0
+        elif chance < 0.03:
+            field[2] = np.inf
+        if rng.random() < 0.7:
+            yield MAG_TOPIC, mag(t, field)
+        data = imu(t, gyro, accel)
+        yield IMU_TOPIC, data[:-8] if chance > 0.99 else data
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize(
+    "params", [{}, {"world_frame": "ned", "mounting": (0.1, -0.2, 3.0), "publish_rate": 30.0}]
+)
+def test_the_short_way_of_a_usual_sample_is_the_long_one(
+    monkeypatch: pytest.MonkeyPatch, params: dict[str, object], seed: int
+) -> None:
+    found, taken = [], []
+    for usual in (True, False):
+        if not usual:
+            monkeypatch.setattr("nn_estimation.attitude.stream._usual", lambda *_: UNUSUAL)
+        made = stream(**params)
+        out: list[bytes | None] = []
+        for topic, data in rough(seed):
+            attitude = made.feed(topic, data)
+            out.append(None if attitude is None else cdr.encode_imu(made.imu) + attitude.values.tobytes())
+        found.append(out)
+        taken.append((dict(made.counts), made.checks.watch.saturated, made.field_age))
+    assert found[0] == found[1] and taken[0] == taken[1]
+    assert sum(each is not None for each in found[0]) > 100 and len(set(map(type, found[0]))) == 2
 
 
 # Health
