@@ -92,7 +92,7 @@ class AttitudeNode(StreamNode):
         made = outputs(attitude, stream.imu, self._frame, self._rpy, stream.bias_due)
         due: list[Any] = [(self._publish[output], message) for output, message in made.items()]
         if self._tf is not None:
-            due.append((self._tf, (attitude.stamp, ORIGIN, attitude.quaternion)))
+            due.append((self._tf, (stream.imu.stamp_ns, ORIGIN, attitude.quaternion)))
         return 1, due
 
     def think(self) -> None:

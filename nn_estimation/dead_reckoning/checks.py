@@ -11,6 +11,7 @@ from nn_estimation.imu_checks import SETTLING, WATCH, Lasting, SampleWatch, in_d
 
 FASTEST_TURN = 4.0  # [rad/s] that no vehicle keeps up for seconds; 230 deg/s
 UPRIGHT = 0.8  # share of gravity on an axis that carries it
+LOOK = 0.1  # [s] between two looks at the means
 ALARM_WATCH = 5.0  # [s] time constant of the innovations
 ALARM = 1.5  # normalised innovation squared by its degrees of freedom; cars .02 at most, drones 2.2 and more
 LARGEST = 100.0  # of one innovation squared, so that a pothole alone is no alarm
@@ -32,12 +33,14 @@ class SignalChecks:
         """Forget all samples; the counts stay."""
         self.watch.reset()
         self._lasting.reset()
-        self._innovation = self._innovation_age = 0.0
+        self._looked = self._innovation = self._innovation_age = 0.0
 
     def update(self, gyro: np.ndarray, accel: np.ndarray, dt: float) -> bool:
         """Take in a finite sample (3,) [rad/s], (3,) [m/s^2], dt [s] after the one before; False: saturated."""
         usable = self.watch.update(gyro, accel, dt)
-        if (age := self.watch.age) > WATCH:
+        age = self.watch.age
+        if age > WATCH and age - self._looked >= LOOK:
+            self._looked = age
             self._lasting.update(self.suspicion, age)
         return usable
 

@@ -95,9 +95,9 @@ class DeadReckoningNode(StreamNode):
         estimate = self.stream.feed(topic, data)
         if estimate is None:
             return NOTHING
-        due: list[Any] = [(self._publish, encode_estimate(estimate, *self._frames))]
+        due: list[Any] = [(self._publish, encode_estimate(estimate, self.stream.stamp_ns, *self._frames))]
         if self._tf is not None:
-            due.append((self._tf, (estimate.stamp, estimate.position, estimate.quaternion)))
+            due.append((self._tf, (self.stream.stamp_ns, estimate.position, estimate.quaternion)))
         return 1, due
 
     def think(self) -> None:

@@ -61,11 +61,19 @@ def write_replay(
         for topic, stamp, data, estimate in replay(bag, stream, aid_for, alias):
             new.keep(topic, stamp, data)
             if estimate is not None:
-                new.add(OUTPUT_TOPIC, stamp, encode_estimate(estimate))
+                new.add(OUTPUT_TOPIC, stamp, encode_estimate(estimate, stream.stamp_ns))
     return new.added
 
 
-def encode_estimate(estimate: Estimate, frame: str = "odom", child_frame: str = "imu_link") -> bytes:
-    """nav_msgs/Odometry; velocities in the child frame."""
-    stamp_ns = round(estimate.stamp * 1e6) * 1000
+def encode_estimate(
+    estimate: Estimate, stamp_ns: int, frame: str = "odom", child_frame: str = "imu_link"
+) -> bytes:
+    """nav_msgs/Odometry; velocities in the child frame.
+
+    Args:
+        estimate: of the stream.
+        stamp_ns: of the sample, to the nanosecond: who looks for the pose of that sample finds it.
+        frame: of the world.
+        child_frame: of the IMU.
+    """
     return cdr.encode_odometry_values(stamp_ns, frame, child_frame, estimate.odometry)

@@ -9,7 +9,7 @@ import numpy as np
 from nn_estimation import cdr
 from nn_estimation.dead_reckoning import textbook
 from nn_estimation.dead_reckoning.constants import Constants
-from nn_estimation.dead_reckoning.estimator import DeadReckoning, Estimate, earth_rate, first_state, track
+from nn_estimation.dead_reckoning.estimator import DeadReckoning, earth_rate, first_state, track
 from nn_estimation.dead_reckoning.filter import GRAVITY
 from nn_estimation.dead_reckoning.learned_covariance import BY_MODEL, REASONS
 from nn_estimation.dead_reckoning.model import Setup, load_setups
@@ -92,7 +92,7 @@ def _messages(setup: Setup, stamp: np.ndarray, gyro: np.ndarray, accel: np.ndarr
             estimate = stream.feed(IMU_TOPIC, data)
             if estimate is None:
                 continue
-            encode_estimate(estimate)
+            encode_estimate(estimate, stream.stamp_ns)
             (samples if aiding == "none" else aided).add(clock() - begin)
             calls, begin = _calls(setup), clock()
             stream.think()
@@ -100,7 +100,7 @@ def _messages(setup: Setup, stamp: np.ndarray, gyro: np.ndarray, accel: np.ndarr
             if _calls(setup) > calls:
                 thought.add(took)
             if aiding != "none" and n % 10 == 5:
-                data = _odometry(estimate)
+                data = _odometry(encode_estimate(estimate, stream.stamp_ns))
                 begin = clock()
                 stream.feed(ODOMETRY_TOPIC, data)
                 odometry.add(clock() - begin)
@@ -114,11 +114,12 @@ def _imu(stamp: float, gyro: np.ndarray, accel: np.ndarray) -> bytes:
     return cdr.encode_imu(cdr.ImuMessage.of(ns, "imu_link", gyro, accel))
 
 
-def _odometry(estimate: Estimate) -> bytes:
+def _odometry(data: bytes) -> bytes:
     """Of a source that finds the same."""
     known = (0.04 * np.eye(6)).ravel()
-    same = cdr.decode_odometry(encode_estimate(estimate))
-    return cdr.encode_odometry(same._replace(covariance=known, velocity_covariance=known))
+    return cdr.encode_odometry(
+        cdr.decode_odometry(data)._replace(covariance=known, velocity_covariance=known)
+    )
 
 
 def _calls(setup: Setup) -> int:

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+from numba import njit
 from scipy.spatial.transform import Rotation
 
 from nn_estimation.dead_reckoning.estimator import DeadReckoning, State
@@ -30,6 +31,13 @@ class Start:
     speed: float = 0.0  # [m/s] along the x axis
 
 
+@njit(cache=True)
+def average(mean, value, share):  # type: ignore[no-untyped-def]
+    """Move a mean (3,) towards a value (3,) by a share of what is between them."""
+    for i in range(3):
+        mean[i] += share * (value[i] - mean[i])
+
+
 class Starter:
     """Gathers a start for an estimator that has none.
 
@@ -46,7 +54,7 @@ class Starter:
     def reset(self) -> None:
         """Forget all that was gathered; a start by parameters holds again."""
         self._given = self._parameters
-        self._up = [0.0, 0.0, 0.0]  # along the mean acceleration; its length says nothing
+        self._up = np.zeros(3)  # along the mean acceleration; its length says nothing
         self._age = 0.0
         self._gyro = np.zeros(3)
         self._pending: Aid | None = None
@@ -56,9 +64,10 @@ class Starter:
 
     def update(self, stamp: float, gyro: np.ndarray, accel: np.ndarray, dt: float) -> bool:
         """Take in a sample; True where it gives the start."""
-        share = min(dt / LEVEL_WATCH, 1.0)
-        pairs = zip(self._up, accel.tolist(), strict=True)
-        self._up = [up + (share * (now - up) if self._age else now) for up, now in pairs]
+        if self._age:
+            average(self._up, accel, min(dt / LEVEL_WATCH, 1.0))
+        else:
+            self._up += accel
         self._age += dt
         self._gyro = gyro
         if self.estimator.state is not None:
@@ -98,7 +107,7 @@ class Starter:
 
     def _levelled(self) -> Rotation:
         """Roll and pitch by the mean acceleration, heading east."""
-        x, y, z = self._up
+        x, y, z = self._up.tolist()
         return Rotation.from_euler("ZYX", [0.0, math.atan2(-x, math.hypot(y, z)), math.atan2(y, z)])
 
     def _with_course(self, fix: Aid) -> Aid | None:

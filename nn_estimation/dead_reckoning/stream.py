@@ -48,6 +48,9 @@ class DeadReckoningStream(ImuStream[Estimate]):
         setup: constants and network.
         params: of the stream.
         clock: see `ImuStream`.
+
+    Attributes:
+        stamp_ns: of the newest sample that was used.
     """
 
     def __init__(
@@ -64,6 +67,7 @@ class DeadReckoningStream(ImuStream[Estimate]):
         self._antenna = np.array(params.antenna)
         self._frame: LocalFrame | None = None
         self._rated, self._other_rate = 0.0, False
+        self.stamp_ns = 0
         self._listen(IMU_TOPIC, cdr.IMU, self._imu)
         self._listen(SET_POSE_TOPIC, cdr.POSE_COVARIANCE, self._set_pose)
         if params.aiding == "odometry":
@@ -113,6 +117,7 @@ class DeadReckoningStream(ImuStream[Estimate]):
         dt = self._since_last(stamp)
         if dt is None:
             return None
+        self.stamp_ns = message.stamp_ns
         if self._mounting is not None:
             gyro, accel = self._mounting @ gyro, self._mounting @ accel
         if dt > GIVE_UP:

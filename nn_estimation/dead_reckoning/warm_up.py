@@ -33,11 +33,11 @@ def warm_up(setup: Setup) -> None:
         estimate = stream.feed(IMU_TOPIC, cdr.encode_imu(imu))
         if estimate is not None and before is not None and n % RATE == 0:
             # Late by a sample, which is then gone through again.
-            stream.feed(ODOMETRY_TOPIC, encode_estimate(before))
+            stream.feed(ODOMETRY_TOPIC, before)
             wheels = cdr.TwistCovarianceMessage(ns, "", nothing, nothing, np.zeros(36))
             sources.of_velocity(wheels, nothing)  # where fixes aid, not an odometry
             stream.feed(WHEEL_TOPIC, cdr.encode_twist_covariance(wheels))
-        before = estimate
+        before = None if estimate is None else encode_estimate(estimate, ns)
     if setup.network is not None:
         setup.network.reset()
         setup.network.counts = dict.fromkeys(REASONS, 0)

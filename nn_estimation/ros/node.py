@@ -25,14 +25,16 @@ from nn_estimation.ros.executor import executor
 from nn_estimation.ros.parameters import Parameter, ParameterError, declare, values
 from nn_estimation.ros.stop import StopSignals
 
-SENSOR_QOS = QoSProfile(
-    history=HistoryPolicy.KEEP_LAST, depth=1000, reliability=ReliabilityPolicy.BEST_EFFORT
-)
-OUTPUT_QOS = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=1000, reliability=ReliabilityPolicy.RELIABLE)
+DEPTH = 1000  # messages
 DIAGNOSTICS_PERIOD = 1.0  # [s]
 AUTOSTART = Parameter(
     "autostart", True, "Configure and activate at start; turn off where a lifecycle manager does that."
 )
+
+
+def _qos(reliability: ReliabilityPolicy) -> QoSProfile:
+    """A profile of its own for each topic: rclpy writes into it what a parameter overrides."""
+    return QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=DEPTH, reliability=reliability)
 
 
 class ManagedNode(LifecycleNode):
@@ -76,7 +78,7 @@ class ManagedNode(LifecycleNode):
             msgtype,
             self.resolve(topic),
             callback,
-            SENSOR_QOS,
+            _qos(ReliabilityPolicy.BEST_EFFORT),
             raw=True,
             qos_overriding_options=QoSOverridingOptions.with_default_policies(),
         )
@@ -87,7 +89,7 @@ class ManagedNode(LifecycleNode):
         publisher: Any = self.create_lifecycle_publisher(
             msgtype,
             self.resolve(topic),
-            OUTPUT_QOS,
+            _qos(ReliabilityPolicy.RELIABLE),
             qos_overriding_options=QoSOverridingOptions.with_default_policies(),
         )
         self._owned.append((self.destroy_lifecycle_publisher, publisher))

@@ -29,7 +29,7 @@ FAST = {cdr.RANGE, cdr.VECTOR3, cdr.IMU, cdr.MAG, cdr.ODOMETRY, cdr.POSE, cdr.TW
 CLOCK_PERIOD_NS = 10_000_000
 LATE = 0.001  # [s] behind time from which on the player does not sleep
 READY = 60.0  # [s] at most until somebody listens; the first start of a node compiles
-SETTLE = 1.0  # [s] for those who listen to the listener
+SETTLE = 2.5  # [s] for those who listen to learn of the player, of all topics, on a busy machine too
 DELIVERY = 0.2  # [s] for the last messages to reach those who do not acknowledge them
 PATIENCE = 5.0  # [s] at most, for those who do
 

@@ -12,8 +12,8 @@ from nn_estimation.ros.parameters import ParameterError
 
 def transform_broadcaster(
     node: Node, frame: str, child_frame: str
-) -> Callable[[tuple[float, np.ndarray, np.ndarray]], None]:
-    """A function that sends (stamp [s], position (3,) [m], quaternion (4,) x, y, z, w) of child_frame in frame.
+) -> Callable[[tuple[int, np.ndarray, np.ndarray]], None]:
+    """A function that sends (stamp [ns], position (3,) [m], quaternion (4,) x, y, z, w) of child_frame in frame.
 
     Raises:
         ParameterError: tf2_ros is not installed.
@@ -25,10 +25,10 @@ def transform_broadcaster(
         raise ParameterError("publish_tf needs tf2_ros, which a ROS 2 installation has") from error
     broadcaster = TransformBroadcaster(node)
 
-    def send(pose: tuple[float, np.ndarray, np.ndarray]) -> None:
+    def send(pose: tuple[int, np.ndarray, np.ndarray]) -> None:
         stamp, position, quaternion = pose
         message = TransformStamped()
-        message.header.stamp.sec, message.header.stamp.nanosec = divmod(round(stamp * 1e6) * 1000, 10**9)
+        message.header.stamp.sec, message.header.stamp.nanosec = divmod(stamp, 10**9)
         message.header.frame_id, message.child_frame_id = frame, child_frame
         place, turn = message.transform.translation, message.transform.rotation
         place.x, place.y, place.z = position.tolist()

@@ -168,7 +168,8 @@ def test_an_estimate_says_the_same_in_all_its_parts() -> None:
     assert found is not None
     R = found.R_world_imu
     np.testing.assert_allclose(Rotation.from_quat(found.quaternion).as_matrix(), R, atol=1e-12)
-    message = cdr.decode_odometry(encode_estimate(found))
+    message = cdr.decode_odometry(encode_estimate(found, 1_700_000_000_123_456_789))
+    assert message.stamp_ns == 1_700_000_000_123_456_789
     np.testing.assert_array_equal(message.position, found.position)
     np.testing.assert_allclose(message.velocity, R.T @ found.velocity, atol=1e-12)
     np.testing.assert_array_equal(message.angular_velocity, found.angular_velocity)

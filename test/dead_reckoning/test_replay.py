@@ -60,6 +60,6 @@ def test_a_bag_without_an_imu_or_already_replayed_is_refused(bag: Path, tmp_path
                 writer.write(topic, reader.topics[topic], ns, data)
             estimate = started().estimate()
             assert estimate is not None
-            writer.write(OUTPUT_TOPIC, cdr.ODOMETRY, ns, encode_estimate(estimate))
+            writer.write(OUTPUT_TOPIC, cdr.ODOMETRY, ns, encode_estimate(estimate, ns))
     with BagReader(tmp_path / "twice") as reader, pytest.raises(BagError, match="already"):
         write_replay(reader, DeadReckoningStream(SETUP), tmp_path / "thrice")

@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
+from nn_estimation import cdr
 from nn_estimation.dead_reckoning.constants import Constants
 from nn_estimation.dead_reckoning.estimator import EARTH_RATE
 from nn_estimation.dead_reckoning.model import Setup, load_setups
+from nn_estimation.dead_reckoning.replay import encode_estimate
 from nn_estimation.dead_reckoning.starting import Start
 from nn_estimation.dead_reckoning.stream import (
     FIX_TOPIC,
@@ -38,6 +40,18 @@ def test_an_odometry_starts_it_where_it_is() -> None:
     estimate = found.estimator.estimate()
     assert estimate is not None
     np.testing.assert_allclose(estimate.position, true_pose(stamp(99))[0], atol=0.05)
+
+
+def test_an_odometry_has_the_stamp_of_its_sample_to_the_nanosecond() -> None:
+    """Else a lookup of the transform at a sample is one into the future."""
+    found, came = stream(start=Start()), []
+    for n in range(300):
+        ns = 1_700_000_000_000_000_789 + n * 9_999_999
+        data = cdr.encode_imu(cdr.ImuMessage.of(ns, "imu_link", np.zeros(3), LEVEL))
+        estimate = found.feed(IMU_TOPIC, data)
+        if estimate is not None:
+            came.append(cdr.decode_odometry(encode_estimate(estimate, found.stamp_ns)).stamp_ns == ns)
+    assert len(came) > 200 and all(came)
 
 
 def test_parameters_start_it_level_and_at_the_given_speed() -> None:

@@ -10,6 +10,7 @@ pytest.importorskip("rclpy")
 
 import rclpy
 from rclpy.parameter import Parameter
+from sensor_msgs.msg import Imu
 
 from nn_estimation import cdr
 from nn_estimation.ros.diagnostics import ERROR, OK, WARN
@@ -107,6 +108,15 @@ def test_what_an_active_node_has_loaded_is_not_searched_for_garbage(make: Callab
     assert node.autostart()
     assert gc.get_freeze_count() > 1000
     assert all(held is not node for held in gc.get_objects())
+
+
+def test_a_quality_of_service_that_is_overridden_is_that_of_one_topic(make: Callable[..., SumNode]) -> None:
+    node = make(use_network=False, **{"qos_overrides./first.subscription.depth": 7})
+    heard: list[bytes] = []
+    for topic in ("first", "second"):
+        node.subscribe(Imu, topic, heard.append)
+    depths = {s.topic_name: s.qos_profile.depth for s in node.subscriptions}
+    assert depths["/first"] == 7 and depths["/second"] == 1000
 
 
 def test_an_exception_costs_the_state_of_the_stream_and_not_the_node(make: Callable[..., SumNode]) -> None:
