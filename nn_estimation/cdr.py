@@ -110,13 +110,9 @@ def _head(stamp_ns: int, frame_id: str) -> bytearray:
     return out
 
 
-def _head_of_doubles(stamp_ns: int, frame_id: str) -> bytes:
-    """A header padded to where doubles begin."""
-    return _HEADER + _TIME.pack(*divmod(stamp_ns, 1_000_000_000)) + _frame_of_doubles(frame_id)
-
-
 @lru_cache(maxsize=256)
 def _frame_of_doubles(frame_id: str) -> bytes:
+    """The frame_id in a header, padded to where doubles begin."""
     out = _head(0, frame_id)
     _pad(out, 8)
     return bytes(out[12:])
@@ -193,8 +189,9 @@ def decode_vector3(cdr: bytes) -> Vector3Message:
 
 def encode_vector3(message: Vector3Message) -> bytes:
     """CDR bytes of a geometry_msgs/Vector3Stamped."""
-    head = _head_of_doubles(message.stamp_ns, message.frame_id)
-    return head + struct.pack("<3d", message.x, message.y, message.z)
+    time = _TIME.pack(*divmod(message.stamp_ns, 1_000_000_000))
+    frame = _frame_of_doubles(message.frame_id)
+    return b"".join((_HEADER, time, frame, struct.pack("<3d", message.x, message.y, message.z)))
 
 
 def decode_imu(cdr: bytes) -> ImuMessage:
@@ -348,8 +345,8 @@ def _stamped(
     message: ImuMessage | MagneticFieldMessage | PoseMessage | PoseCovarianceMessage | TwistCovarianceMessage,
     *parts: np.ndarray,
 ) -> bytes:
-    head = _head_of_doubles(message.stamp_ns, message.frame_id)
-    return b"".join((head, *map(_as_bytes, parts)))
+    time = _TIME.pack(*divmod(message.stamp_ns, 1_000_000_000))
+    return b"".join((_HEADER, time, _frame_of_doubles(message.frame_id), *map(_as_bytes, parts)))
 
 
 def _as_bytes(part: np.ndarray) -> bytes:

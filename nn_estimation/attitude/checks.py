@@ -80,11 +80,13 @@ class SignalChecks:
     def look(self) -> None:
         """Judge what `take` has gathered, where that is due."""
         age = self.watch.age
+        if age - self._looked < LOOK:
+            return
+        self._looked = age
         if age - self._judged >= JUDGE:
             self._judged = age
             self._judge(age)
-        if age > WATCH and age - self._looked >= LOOK:
-            self._looked = age
+        if age > WATCH:
             self._fault.update(self.suspicion, age)
             self._doubt.update(self._look(), age)
 

@@ -147,20 +147,19 @@ class AttitudeEstimator:
             self._begin_anew(stamp)
         if self.begun:
             setup = self.setup
-            return self.made(
-                kernel.update(self.state.packed, setup.packed, setup.filtered, stamp, gyro, accel)
-            )
+            ended = kernel.update(self.state.packed, setup.packed, setup.filtered, stamp, gyro, accel)
+            return self.made(ended, stamp)
         self._waiting.append((stamp, gyro.copy(), accel.copy()))
         return self._start()
 
-    def made(self, ended: int) -> Attitude:
-        """What `kernel.update` has made of a sample, by what it said."""
+    def made(self, ended: int, stamp: float) -> Attitude:
+        """What `kernel.update` has made of a sample of a stamp [s], by what it said."""
         self._looked = ended == kernel.LOOK
         setup, state = self.setup, self.state
         who = setup.method
         if setup.filtered:
             who = "network" if self._heading.share > 0.0 else "filter"
-        return Attitude(state.stamp, state.out.copy(), who)
+        return Attitude(stamp, state.out.copy(), who)
 
     def think(self) -> None:
         """Let the network look, where that is due: the attitude of the sample did not wait for it."""
@@ -191,7 +190,8 @@ class AttitudeEstimator:
         self.begun, attitude = True, None
         for stamp, gyro, accel in waiting:
             self.think()
-            attitude = self.made(kernel.update(packed, setup.packed, setup.filtered, stamp, gyro, accel))
+            ended = kernel.update(packed, setup.packed, setup.filtered, stamp, gyro, accel)
+            attitude = self.made(ended, stamp)
         return attitude
 
 

@@ -138,7 +138,7 @@ class AttitudeStream(ImuStream[Attitude]):
         if checks.fault:
             self._suspend()
             return None
-        return self._made(estimator.made(ended), message, stamp, dt)
+        return self._made(estimator.made(ended, stamp), message, stamp, dt)
 
     def _unusual(self, message: ImuMessage, stamp: float) -> Attitude | None:
         """`_imu` of any sample, whatever is wrong with it or the stream; what is right comes out the same."""
