@@ -70,9 +70,6 @@ class AttitudeEstimator:
     Args:
         setup: method, constants and network.
         rate: [Hz] of the samples; None finds it in the first `START_UP` seconds, for which nothing comes out.
-
-    Attributes:
-        begun: whether attitudes come out.
     """
 
     def __init__(self, setup: Setup, rate: float | None = None) -> None:
@@ -92,7 +89,7 @@ class AttitudeEstimator:
         self.state.counts[:] = counts
         self._heading = Heading(self.setup.constants, self.setup.network)
         self._waiting: list[tuple[float, np.ndarray, np.ndarray]] = []
-        self.begun, self._looked = False, False
+        self._begun, self._looked = False, False
 
     @property
     def counts(self) -> dict[str, int]:
@@ -145,7 +142,7 @@ class AttitudeEstimator:
         if dt > GIVE_UP:
             counts[GAP] += 1
             self._begin_anew(stamp)
-        if self.begun:
+        if self._begun:
             setup = self.setup
             ended = kernel.update(self.state.packed, setup.packed, setup.filtered, stamp, gyro, accel)
             return self.made(ended, stamp)
@@ -187,7 +184,7 @@ class AttitudeEstimator:
         setup, packed = self.setup, self.state.packed
         of_fields = field_interval(self.state.queued()[0], stamps[-1], interval)
         kernel.start(packed, stamps[0], waiting[0][2], interval, of_fields, setup.packed)
-        self.begun, attitude = True, None
+        self._begun, attitude = True, None
         for stamp, gyro, accel in waiting:
             self.think()
             ended = kernel.update(packed, setup.packed, setup.filtered, stamp, gyro, accel)

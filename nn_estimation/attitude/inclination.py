@@ -152,24 +152,24 @@ def _propagate(P, sums, c, phi, new):  # type: ignore[no-untyped-def]
                 phi[p, k] += time / 6.0 * lever * phi[j, k]
             phi[v, ACCEL_BIAS + j] = -sums[3 * i + j]
             phi[p, ACCEL_BIAS + j] = -0.5 * time * sums[3 * i + j]
-    for r in range(7):
+    for r in range(ROWS):
         for j in range(n):
             total = 0.0
             for k in range(n):
                 if phi[r, k] != 0.0:
                     total += phi[r, k] * P[k, j]
             new[r, j] = total
-    for r in range(7):
+    for r in range(ROWS):
         for j in range(n):
             P[_ROWS[r], j] = new[r, j]
-    for r in range(7):
-        for q in range(r, 7):
+    for r in range(ROWS):
+        for q in range(r, ROWS):
             total = 0.0
             for k in range(n):
                 total += new[r, k] * phi[q, k]
             P[_ROWS[r], _ROWS[q]] = total
             P[_ROWS[q], _ROWS[r]] = total
-    for r in range(7):
+    for r in range(ROWS):
         for j in range(n):
             P[j, _ROWS[r]] = P[_ROWS[r], j]
     turned = c.gyro_turn * sums[_TURNED]
