@@ -1,7 +1,8 @@
 """VQF (Laidig & Seel 2023) in compiled code, in the units of the paper and with its default parameters.
 
-The package `vqf` by its authors gives the same numbers to rounding, and is what it is tested against. Here it is a
-part of one compiled step a sample, which a call from Python into the package would cut in three.
+Where the paper leaves a detail open it is that of the package `vqf` by its authors, which gives the same numbers to
+rounding and is what this is tested against. Here it is a part of one compiled step a sample, which a call from Python
+into the package would cut in three.
 
 Three frames: sensor, an almost inertial one of strapdown integration, and the earth's, first by gravity, then by the
 field too. Quaternions are w, x, y, z. Samples of gyro and accelerometer have one interval, fields another.
