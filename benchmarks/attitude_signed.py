@@ -17,12 +17,12 @@ import numpy as np
 from nn_estimation.attitude import features
 from nn_estimation.attitude.batch import filtered
 from nn_estimation.attitude.constants import Constants
-from nn_estimation.attitude.heading import azimuth, twist, vqf_angle, wrapped
-from nn_estimation.attitude.kernel import matrix
+from nn_estimation.attitude.heading import azimuth, twist, vqf_angle
 from nn_estimation.attitude.model import load_setups
 from nn_estimation.attitude.state import State
 from nn_estimation.attitude.trial import read_trial
 from nn_estimation.attitude.tuning import see
+from nn_estimation.filters import matrix, wrapped
 from nn_estimation.inference import Model
 
 KINDS = "rotation", "translation", "combined", "tapping", "vibration", "stationary_magnet", "attached_magnet"

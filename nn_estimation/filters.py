@@ -131,3 +131,18 @@ def quaternion(R, out):  # type: ignore[no-untyped-def]
     norm = math.copysign(math.sqrt(norm), out[3])
     for n in range(4):
         out[n] /= norm
+
+
+@njit(cache=True)
+def matrix(q, out):  # type: ignore[no-untyped-def]
+    """Rotation matrix of a unit quaternion w, x, y, z, into out (3, 3)."""
+    w, x, y, z = q[0], q[1], q[2], q[3]
+    out[0, 0], out[0, 1], out[0, 2] = 1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)
+    out[1, 0], out[1, 1], out[1, 2] = 2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)
+    out[2, 0], out[2, 1], out[2, 2] = 2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)
+
+
+@njit(cache=True)
+def wrapped(angle):  # type: ignore[no-untyped-def]
+    """An angle [rad] in [-pi, pi)."""
+    return (angle + math.pi) % (2.0 * math.pi) - math.pi

@@ -8,16 +8,15 @@ import numpy as np
 from numba import njit
 
 from nn_estimation import imu_checks
-from nn_estimation.attitude.turning import SUMS, Turning, Verdict
-from nn_estimation.attitude.turning import turn as turn_vector
-from nn_estimation.attitude.turning import update as update_vector
+from nn_estimation.attitude import turning
+from nn_estimation.attitude.turning import Turning, Verdict
 from nn_estimation.imu_checks import WATCH, Lasting, SampleWatch, in_degrees, in_g
-from nn_estimation.imu_checks import watch as watch_sample
 
 MEMORY = np.dtype(
     [
-        (name, np.float64, (size,))
-        for name, size in (("samples", imu_checks.MEMORY), ("gravity", SUMS), ("field", SUMS))
+        ("samples", np.float64, (imu_checks.MEMORY,)),
+        ("gravity", np.float64, (turning.SUMS,)),
+        ("field", np.float64, (turning.SUMS,)),
     ]
 )
 
@@ -225,7 +224,7 @@ def take(memory, gyro, accel, dt):  # type: ignore[no-untyped-def]
         dt: [s] since the sample before.
     """
     m = memory[0]
-    watch_sample(m.samples, gyro, accel, dt)
-    turn_vector(m.gravity, gyro, dt)
-    update_vector(m.gravity, accel, dt)
-    turn_vector(m.field, gyro, dt)
+    imu_checks.watch(m.samples, gyro, accel, dt)
+    turning.turn(m.gravity, gyro, dt)
+    turning.update(m.gravity, accel, dt)
+    turning.turn(m.field, gyro, dt)

@@ -15,6 +15,9 @@ import math
 import numpy as np
 from numba import njit
 
+from nn_estimation.attitude.low_pass import butterworth, low_pass
+from nn_estimation.filters import matrix, wrapped
+
 TAU_ACCEL, TAU_MAG = 3.0, 9.0  # [s] of the corrections by gravity and by the field
 BIAS_SIGMA_0, BIAS_SIGMA_MOTION, BIAS_SIGMA_REST = 0.5, 0.1, 0.03  # [deg/s]
 BIAS_FORGETTING = 100.0  # [s] in which the deviation of the bias grows from 0 to 0.1 deg/s
@@ -68,7 +71,7 @@ LAYOUT = np.dtype(
         ("candidate_time", _F),
         ("first_gain", _F),  # 1/n in the first fields
         # Work space.
-        ("R", _F, (9,)),
+        ("R", _F, (3, 3)),
         ("K", _F, (3, 3)),
         ("S", _F, (3, 3)),
         ("vector", _F, (3,)),
@@ -102,9 +105,9 @@ def retime(v, interval, field_interval):  # type: ignore[no-untyped-def]
         field_interval: [s].
     """
     v.interval, v.field_interval = interval, field_interval
-    _butterworth(TAU_ACCEL, interval, v.accel_pass)
-    _butterworth(REST_TAU, interval, v.rest_pass)
-    _butterworth(CURRENT_TAU, field_interval, v.field_pass)
+    butterworth(TAU_ACCEL, interval, v.accel_pass)
+    butterworth(REST_TAU, interval, v.rest_pass)
+    butterworth(CURRENT_TAU, field_interval, v.field_pass)
     v.field_gain = 1.0 - math.exp(-field_interval / TAU_MAG)
     v.reference_gain = 1.0 - math.exp(-field_interval / REFERENCE_TAU)
     v.bias_growth = (100.0 * 0.1) ** 2 * interval / BIAS_FORGETTING
@@ -146,7 +149,7 @@ def attitude(v, out):  # type: ignore[no-untyped-def]
 def _turn(v, gyro):  # type: ignore[no-untyped-def]
     """Strapdown integration, and whether the gyro is at rest."""
     low = v.rest_gyro
-    _low_pass(gyro, REST_TAU, v.interval, v.rest_pass, v.rest_gyro_memory, low)
+    low_pass(gyro, REST_TAU, v.interval, v.rest_pass, v.rest_gyro_memory, low)
     square = fastest = 0.0
     for i in range(3):
         square += (gyro[i] - low[i]) ** 2
@@ -168,7 +171,7 @@ def _turn(v, gyro):  # type: ignore[no-untyped-def]
 def _level(v, accel):  # type: ignore[no-untyped-def]
     """Correction by gravity, and whether the accelerometer is at rest; leaves gravity in `vector`."""
     low, earth = v.filtered, v.vector
-    _low_pass(accel, REST_TAU, v.interval, v.rest_pass, v.rest_accel_memory, low)
+    low_pass(accel, REST_TAU, v.interval, v.rest_pass, v.rest_accel_memory, low)
     square = 0.0
     for i in range(3):
         square += (accel[i] - low[i]) ** 2
@@ -179,7 +182,7 @@ def _level(v, accel):  # type: ignore[no-untyped-def]
         if v.rest_time >= REST_TIME:
             v.rest = 1
     _rotate(v.inertial, accel, earth)
-    _low_pass(earth, TAU_ACCEL, v.interval, v.accel_pass, v.accel_memory, low)
+    low_pass(earth, TAU_ACCEL, v.interval, v.accel_pass, v.accel_memory, low)
     _rotate(v.level, low, earth)
     _normalise(earth)
     q, w = v.q, math.sqrt(0.5 * (earth[2] + 1.0))
@@ -196,16 +199,16 @@ def _learn_bias(v):  # type: ignore[no-untyped-def]
     """Kalman filter of the gyro bias: at rest by the gyro, in motion by the correction that gravity needed."""
     R, bias, gravity, error, noise, P = v.R, v.bias, v.vector, v.error, v.noise, v.P
     _product(v.level, v.inertial, v.q)
-    _matrix(v.q, R)
+    matrix(v.q, R)
     seen = v.pair
     for i in range(2):
-        seen[i] = R[3 * i] * bias[0] + R[3 * i + 1] * bias[1] + R[3 * i + 2] * bias[2]
-    _low_pass(R, TAU_ACCEL, v.interval, v.accel_pass, v.R_memory, R)
-    _low_pass(seen, TAU_ACCEL, v.interval, v.accel_pass, v.bias_memory, seen)
+        seen[i] = R[i, 0] * bias[0] + R[i, 1] * bias[1] + R[i, 2] * bias[2]
+    low_pass(R.reshape(9), TAU_ACCEL, v.interval, v.accel_pass, v.R_memory, R.reshape(9))
+    low_pass(seen, TAU_ACCEL, v.interval, v.accel_pass, v.bias_memory, seen)
     if v.rest:
         R[:] = 0.0
         for i in range(3):
-            R[4 * i] = 1.0
+            R[i, i] = 1.0
             error[i] = v.rest_gyro[i] - bias[i]
             noise[i] = v.rest_noise
     else:
@@ -213,7 +216,7 @@ def _learn_bias(v):  # type: ignore[no-untyped-def]
         error[1] = seen[1] + gravity[0] / v.interval
         error[2] = 0.0
         for i in range(3):
-            error[i] -= R[3 * i] * bias[0] + R[3 * i + 1] * bias[1] + R[3 * i + 2] * bias[2]
+            error[i] -= R[i, 0] * bias[0] + R[i, 1] * bias[1] + R[i, 2] * bias[2]
             noise[i] = v.motion_noise
         noise[2] /= VERTICAL_FORGETTING
     for i in range(3):
@@ -224,13 +227,13 @@ def _learn_bias(v):  # type: ignore[no-untyped-def]
 
 @njit(cache=True)
 def _correct(P, R, noise, error, bias, S, K):  # type: ignore[no-untyped-def]
-    """A measurement of three values with Jacobian R (9,) and variances `noise` (3,); K and S are work space."""
+    """A measurement of three values with Jacobian R (3, 3) and variances `noise` (3,); K and S are work space."""
     for i in range(3):  # K = P R'
         for j in range(3):
-            K[i, j] = P[i, 0] * R[3 * j] + P[i, 1] * R[3 * j + 1] + P[i, 2] * R[3 * j + 2]
+            K[i, j] = P[i, 0] * R[j, 0] + P[i, 1] * R[j, 1] + P[i, 2] * R[j, 2]
     for i in range(3):
         for j in range(3):
-            S[i, j] = R[3 * i] * K[0, j] + R[3 * i + 1] * K[1, j] + R[3 * i + 2] * K[2, j]
+            S[i, j] = R[i, 0] * K[0, j] + R[i, 1] * K[1, j] + R[i, 2] * K[2, j]
         S[i, i] += noise[i]
     _invert(S)
     for i in range(3):
@@ -244,7 +247,7 @@ def _correct(P, R, noise, error, bias, S, K):  # type: ignore[no-untyped-def]
         bias[i] = min(max(value, -BIAS_CLIP), BIAS_CLIP)
     for i in range(3):  # S = R P
         for j in range(3):
-            S[i, j] = R[3 * i] * P[0, j] + R[3 * i + 1] * P[1, j] + R[3 * i + 2] * P[2, j]
+            S[i, j] = R[i, 0] * P[0, j] + R[i, 1] * P[1, j] + R[i, 2] * P[2, j]
     for i in range(3):
         for j in range(3):
             P[i, j] -= K[i, 0] * S[0, j] + K[i, 1] * S[1, j] + K[i, 2] * S[2, j]
@@ -258,9 +261,9 @@ def _point(v, field):  # type: ignore[no-untyped-def]
     _rotate(v.q, field, earth)
     seen[0] = math.sqrt(earth[0] ** 2 + earth[1] ** 2 + earth[2] ** 2)
     seen[1] = -math.asin(earth[2] / seen[0])
-    _low_pass(seen, CURRENT_TAU, step, v.field_pass, v.field_memory, seen)
+    low_pass(seen, CURRENT_TAU, step, v.field_pass, v.field_memory, seen)
     _judge(v, seen, step)
-    off = _wrapped(math.atan2(earth[0], earth[1]) - v.delta)
+    off = wrapped(math.atan2(earth[0], earth[1]) - v.delta)
     gain = v.field_gain
     if not v.disturbed:
         v.rejected_time = max(v.rejected_time - REJECTION_FACTOR * step, 0.0)
@@ -274,7 +277,7 @@ def _point(v, field):  # type: ignore[no-untyped-def]
         v.first_gain /= v.first_gain + 1.0
         if v.first_gain * TAU_MAG < step:
             v.first_gain = 0.0
-    v.delta = _wrapped(v.delta + gain * off)
+    v.delta = wrapped(v.delta + gain * off)
 
 
 @njit(cache=True)
@@ -312,46 +315,6 @@ def _alike(seen, known):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def _butterworth(tau, interval, out):  # type: ignore[no-untyped-def]
-    """Low pass of second order whose step response has the time constant tau; none where that is too short."""
-    if tau < 0.5 * interval:
-        out[:] = 0.0
-        out[0] = 1.0
-        return
-    c = math.tan(math.sqrt(0.5) * interval / tau)
-    d = c * c + math.sqrt(2.0) * c + 1.0
-    out[0] = out[2] = c * c / d
-    out[1] = 2.0 * out[0]
-    out[3] = 2.0 * (c * c - 1.0) / d
-    out[4] = (1.0 - math.sqrt(2.0) * c + c * c) / d
-
-
-@njit(cache=True)
-def _low_pass(x, tau, interval, c, memory, out):  # type: ignore[no-untyped-def]
-    """One value of a low pass c (5,), the mean of all for the first `tau` seconds; x and out (N,) may be one."""
-    n = x.shape[0]
-    if not math.isnan(memory[0, 0]):
-        for i in range(n):
-            value = c[0] * x[i] + memory[0, i]
-            memory[0, i] = c[1] * x[i] - c[3] * value + memory[1, i]
-            memory[1, i] = c[2] * x[i] - c[4] * value
-            out[i] = value
-        return
-    if math.isnan(memory[0, 1]):
-        memory[0, 1] = 0.0  # the count; sums are in the second row
-        memory[1] = 0.0
-    memory[0, 1] += 1.0
-    count = memory[0, 1]
-    for i in range(n):
-        memory[1, i] += x[i]
-        out[i] = memory[1, i] / count
-    if count * interval >= tau:
-        for i in range(n):
-            memory[0, i] = out[i] * (1.0 - c[0])
-            memory[1, i] = out[i] * (c[2] - c[4])
-
-
-@njit(cache=True)
 def _product(a, b, out):  # type: ignore[no-untyped-def]
     """Quaternion product, w, x, y, z; out may be a or b."""
     w = a[0] * b[0] - a[1] * b[1] - a[2] * b[2] - a[3] * b[3]
@@ -359,15 +322,6 @@ def _product(a, b, out):  # type: ignore[no-untyped-def]
     y = a[0] * b[2] - a[1] * b[3] + a[2] * b[0] + a[3] * b[1]
     z = a[0] * b[3] + a[1] * b[2] - a[2] * b[1] + a[3] * b[0]
     out[0], out[1], out[2], out[3] = w, x, y, z
-
-
-@njit(cache=True)
-def _matrix(q, out):  # type: ignore[no-untyped-def]
-    """Rotation matrix row by row, into out (9,)."""
-    w, x, y, z = q[0], q[1], q[2], q[3]
-    out[0], out[1], out[2] = 1 - 2 * y * y - 2 * z * z, 2 * (x * y - w * z), 2 * (w * y + x * z)
-    out[3], out[4], out[5] = 2 * (w * z + x * y), 1 - 2 * x * x - 2 * z * z, 2 * (y * z - w * x)
-    out[6], out[7], out[8] = 2 * (x * z - w * y), 2 * (w * x + y * z), 1 - 2 * x * x - 2 * y * y
 
 
 @njit(cache=True)
@@ -402,11 +356,3 @@ def _invert(S):  # type: ignore[no-untyped-def]
     S[0, 0], S[1, 0], S[2, 0] = A / det, B / det, C / det
     S[0, 1], S[1, 1], S[2, 1] = (c * h - b * i) / det, (a * i - c * g) / det, (b * g - a * h) / det
     S[0, 2], S[1, 2], S[2, 2] = (b * f - c * e) / det, (c * d - a * f) / det, (a * e - b * d) / det
-
-
-@njit(cache=True)
-def _wrapped(angle):  # type: ignore[no-untyped-def]
-    """An angle [rad] within a turn of it, in [-pi, pi]."""
-    if angle > math.pi:
-        return angle - 2.0 * math.pi
-    return angle + 2.0 * math.pi if angle < -math.pi else angle

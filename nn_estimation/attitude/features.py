@@ -11,6 +11,8 @@ import math
 import numpy as np
 from numba import njit
 
+from nn_estimation.filters import wrapped
+
 NAMES = (
     "log_turn_rate_0.1s",
     "log_turn_rate_1s",
@@ -61,7 +63,7 @@ def look(memory, turn_rate, accel_norm, field, rest, dt, out):  # type: ignore[n
     share = _share(_REFERENCE, dt, age)
     memory[NORM] += share * (norm - memory[NORM])
     memory[DIP] += share * (dip - memory[DIP])
-    off_1, off_5 = _wrapped(azimuth - memory[AZIMUTH_1]), _wrapped(azimuth - memory[AZIMUTH_5])
+    off_1, off_5 = wrapped(azimuth - memory[AZIMUTH_1]), wrapped(azimuth - memory[AZIMUTH_5])
     memory[AZIMUTH_1] += _share(1.0, dt, age) * off_1
     memory[AZIMUTH_5] += _share(5.0, dt, age) * off_5
     norm_off, dip_off = abs(norm / memory[NORM] - 1.0), abs(dip - memory[DIP])
@@ -87,11 +89,6 @@ def look(memory, turn_rate, accel_norm, field, rest, dt, out):  # type: ignore[n
 def _share(tau, dt, age):  # type: ignore[no-untyped-def]
     """Weight of the newest value: a plain mean at first, then an exponential one."""
     return max(1.0 - math.exp(-dt / tau), min(dt / age, 1.0))
-
-
-@njit(cache=True)
-def _wrapped(angle):  # type: ignore[no-untyped-def]
-    return (angle + math.pi) % (2.0 * math.pi) - math.pi
 
 
 def settled(memory: np.ndarray) -> bool:

@@ -15,6 +15,7 @@ from numba import njit
 from nn_estimation.attitude import features
 from nn_estimation.attitude.constants import Constants
 from nn_estimation.attitude.inclination import ASTRAY, tilt_variance
+from nn_estimation.filters import matrix, wrapped
 from nn_estimation.inference import Model, ModelError
 
 INPUTS = ("features", "prior", "prior_variance", "field")
@@ -210,18 +211,3 @@ def vqf_angle(q, R):  # type: ignore[no-untyped-def]
     V = np.empty((3, 3))
     matrix(q, V)
     return twist(V, R)
-
-
-@njit(cache=True)
-def matrix(q, out):  # type: ignore[no-untyped-def]
-    """Rotation matrix of a unit quaternion w, x, y, z, into out (3, 3)."""
-    w, x, y, z = q[0], q[1], q[2], q[3]
-    out[0, 0], out[0, 1], out[0, 2] = 1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)
-    out[1, 0], out[1, 1], out[1, 2] = 2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)
-    out[2, 0], out[2, 1], out[2, 2] = 2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)
-
-
-@njit(cache=True)
-def wrapped(angle):  # type: ignore[no-untyped-def]
-    """An angle [rad] in [-pi, pi)."""
-    return (angle + math.pi) % (2.0 * math.pi) - math.pi

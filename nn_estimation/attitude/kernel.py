@@ -12,7 +12,7 @@ from numba import njit
 
 from nn_estimation.attitude import compiled_vqf, features
 from nn_estimation.attitude.field import DELAY, carry, turn
-from nn_estimation.attitude.heading import matrix, twist, wrapped
+from nn_estimation.attitude.heading import twist
 from nn_estimation.attitude.inclination import (
     ASTRAY,
     BIAS,
@@ -40,7 +40,7 @@ from nn_estimation.attitude.state import (
     RESTARTED,
     SAMPLE,
 )
-from nn_estimation.filters import quaternion, so3_exp_xyz
+from nn_estimation.filters import matrix, quaternion, so3_exp_xyz, wrapped
 
 # What a sample ended: nothing, a block, one with a field; or the filter began anew.
 IDLE, BLOCK, LOOK, RESTART = range(4)

@@ -18,9 +18,9 @@ from nn_estimation.attitude.batch import filtered
 from nn_estimation.attitude.constants import Constants
 from nn_estimation.attitude.features import SETTLED
 from nn_estimation.attitude.heading import azimuth, twist, vqf_angle
-from nn_estimation.attitude.kernel import matrix
 from nn_estimation.attitude.state import State
 from nn_estimation.attitude.tuning import Seen, fit_scale, incline, rms
+from nn_estimation.filters import matrix
 
 DRIFT = math.radians(0.05)  # [rad/s] of heading in motion, that every trial must also bear
 WALKS = tuple(math.radians(w) for w in (0.05, 0.1, 0.2, 0.3))  # [rad/sqrt(s)]

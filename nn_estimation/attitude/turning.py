@@ -62,16 +62,12 @@ class Turning:
         memory: (SUMS,) zeros to be its memory, which `turn` and `update` change.
     """
 
-    def __init__(self, memory: np.ndarray | None = None) -> None:
-        self._memory = np.zeros(SUMS) if memory is None else memory
+    def __init__(self, memory: np.ndarray) -> None:
+        self._memory = memory
 
     def reset(self) -> None:
         """Forget all."""
         self._memory[:] = 0.0
-
-    def turn(self, gyro: np.ndarray, dt: float) -> None:
-        """Take in a sample of the gyro (3,) [rad/s], dt [s] after the one before."""
-        turn(self._memory, gyro, dt)
 
     def update(self, vector: np.ndarray, dt: float) -> None:
         """Take in the vector (3,), dt [s] after the one before."""
@@ -93,7 +89,7 @@ def _named(P: np.ndarray) -> str:
 
 @njit(cache=True)
 def turn(memory, gyro, dt):  # type: ignore[no-untyped-def]
-    """See `Turning.turn`."""
+    """Take in a sample of the gyro (3,) [rad/s], dt [s] after the one before, into the memory of a `Turning`."""
     for i in range(3):
         memory[_ANGLE + i] += gyro[i] * dt
 

@@ -6,7 +6,6 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 from scipy.spatial.transform import Rotation
 
 from nn_estimation.dead_reckoning.estimator import DeadReckoning, State
@@ -29,13 +28,6 @@ class Start:
     position: tuple[float, float, float] = (0.0, 0.0, 0.0)  # [m], world
     heading: float = 0.0  # [rad] of the x axis from east, counter-clockwise
     speed: float = 0.0  # [m/s] along the x axis
-
-
-@njit(cache=True)
-def average(mean, value, share):  # type: ignore[no-untyped-def]
-    """Move a mean (3,) towards a value (3,) by a share of what is between them."""
-    for i in range(3):
-        mean[i] += share * (value[i] - mean[i])
 
 
 class Starter:
@@ -64,10 +56,8 @@ class Starter:
 
     def update(self, stamp: float, gyro: np.ndarray, accel: np.ndarray, dt: float) -> bool:
         """Take in a sample; True where it gives the start."""
-        if self._age:
-            average(self._up, accel, min(dt / LEVEL_WATCH, 1.0))
-        else:
-            self._up += accel
+        share = min(dt / LEVEL_WATCH, 1.0)
+        self._up += share * (accel - self._up) if self._age else accel
         self._age += dt
         self._gyro = gyro
         if self.estimator.state is not None:

@@ -19,8 +19,8 @@ from nn_estimation.attitude.heading import (
     turned,
     twist,
     vqf_angle,
-    wrapped,
 )
+from nn_estimation.filters import wrapped
 from nn_estimation.inference import Model
 
 from .scene import FIELD

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from nn_estimation.attitude.turning import AXES, ENOUGH, WINDOW, Turning, Verdict
+from nn_estimation.attitude.turning import AXES, ENOUGH, SUMS, WINDOW, Turning, Verdict, turn
 
 from .scene import Motion, at_rest, turned_by_hand
 
@@ -12,9 +12,10 @@ def judged(
     motion: Motion, vectors: np.ndarray, gyro: np.ndarray | None = None, every: int = 1
 ) -> Verdict | None:
     """Every so many samples the vector comes."""
-    turning = Turning()
+    memory = np.zeros(SUMS)
+    turning = Turning(memory)
     for n, w in enumerate(motion.gyro if gyro is None else gyro):
-        turning.turn(w, motion.dt)
+        turn(memory, w, motion.dt)
         if n % every == 0:
             turning.update(vectors[n], every * motion.dt)
     return turning.verdict()
@@ -81,10 +82,11 @@ def test_nothing_is_said_before_enough_has_been_seen() -> None:
 
 
 def test_a_gap_does_not_count_as_turning() -> None:
-    turning = Turning()
+    memory = np.zeros(SUMS)
+    turning = Turning(memory)
     for part in (slice(300, 800), slice(1200, 1700)):
         for k, (w, v) in enumerate(zip(MOTION.gyro[part], MOTION.accel[part], strict=True)):
-            turning.turn(w, MOTION.dt)
+            turn(memory, w, MOTION.dt)
             turning.update(v, MOTION.dt if k else 4.0)
     found = turning.verdict()
     assert found is not None and found.agreement > 0.99
