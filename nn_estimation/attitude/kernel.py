@@ -204,9 +204,9 @@ def bounds(memory, tilt, trusted, share, heading, c):  # type: ignore[no-untyped
 
 @njit(cache=True)
 def usable(vector):  # type: ignore[no-untyped-def]
-    """Whether a vector (3,) is finite and has a direction."""
-    finite = math.isfinite(vector[0] + vector[1] + vector[2])
-    return finite and (vector[0] != 0.0 or vector[1] != 0.0 or vector[2] != 0.0)
+    """Whether a vector (3,) has a length by which it can be divided."""
+    square = vector[0] * vector[0] + vector[1] * vector[1] + vector[2] * vector[2]
+    return 0.0 < square < math.inf
 
 
 @njit(cache=True)

@@ -186,11 +186,20 @@ def test_samples_of_no_use_are_counted_and_leave_nothing_behind() -> None:
     before = estimator.state.R.copy(), estimator.state.P.copy()
     stamp = BEGIN + 4.0
     nothing, bad = np.zeros(3), np.array([0.0, math.nan, 0.0])
-    for gyro, accel in ((bad, UP), (nothing, bad), (nothing, nothing), (np.full(3, math.inf), UP)):
+    tiny, huge = np.full(3, 1e-200), np.full(3, 1e200)  # whose squares are zero and infinite
+    useless = (
+        (bad, UP),
+        (nothing, bad),
+        (nothing, nothing),
+        (np.full(3, math.inf), UP),
+        (nothing, tiny),
+        (nothing, huge),
+    )
+    for gyro, accel in useless:
         assert estimator.update(stamp, gyro, accel) is None
     for late in (BEGIN + 3.99, BEGIN + 3.0, BEGIN - 100.0):
         assert estimator.update(late, nothing, UP) is None
-    assert estimator.counts["invalid"] == 4 and estimator.counts["repeated or backward"] == 3
+    assert estimator.counts["invalid"] == len(useless) and estimator.counts["repeated or backward"] == 3
     for one, other in zip(before, (estimator.state.R, estimator.state.P), strict=True):
         np.testing.assert_array_equal(one, other)
     assert fed(estimator, motion, after=4.0)[-1] is not None
@@ -199,7 +208,7 @@ def test_samples_of_no_use_are_counted_and_leave_nothing_behind() -> None:
 def test_fields_of_no_use_are_left_out() -> None:
     estimator = running()
     heard = estimator.counts["field"]
-    for n, field in enumerate((np.zeros(3), np.full(3, math.nan), np.full(3, math.inf))):
+    for n, field in enumerate(np.full(3, size) for size in (0.0, math.nan, math.inf, 1e-200, 1e200)):
         estimator.magnetic(BEGIN + 4.0 + 0.01 * n, field)
     estimator.magnetic(BEGIN + 3.0, FIELD)  # that counts no more
     out = fed(estimator, at_rest(1.0), after=4.0, field=False)
