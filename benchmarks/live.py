@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from nn_estimation.bags import BagReader, BagWriter
-from nn_estimation.ros.domain import claim_domain
+from nn_estimation.ros.domain import own_network
 from nn_estimation.ros.player import play
 from nn_estimation.shipped import default_model
 from nn_estimation.uwb.layout import Layout
@@ -101,8 +101,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=30.0, help="of the bag")
     parser.add_argument("--rate", type=float, default=1.0, help="times real time")
     arguments = parser.parse_args()
-    os.environ["ROS_DOMAIN_ID"] = claim_domain()
-    os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+    os.environ.update(own_network())
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         with BagReader(arguments.bag) as bag:

@@ -8,6 +8,7 @@ from launch.actions import (
     IncludeLaunchDescription,
     OpaqueFunction,
     RegisterEventHandler,
+    SetEnvironmentVariable,
     Shutdown,
 )
 from launch.event_handlers import OnProcessExit
@@ -16,6 +17,7 @@ from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
 from launch_ros.substitutions import FindPackageShare
 
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
+from nn_estimation.ros.domain import PROFILES
 
 # By node: topics the player waits for, topics that are recorded, arguments that are passed on.
 NODES = {
@@ -74,7 +76,13 @@ def _actions(context: LaunchContext) -> list[LaunchDescriptionEntity]:
             "use_sim_time": "true",
         }.items(),
     )
+    patient = PathJoinSubstitution([share, "config", "fast_dds.xml"])
     return [
+        *(
+            []
+            if any(name in context.environment for name in PROFILES)
+            else [SetEnvironmentVariable(PROFILES[0], patient)]
+        ),
         node,
         recorder,
         player,

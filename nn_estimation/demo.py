@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nn_estimation.report import page
-from nn_estimation.ros.domain import claim_domain
+from nn_estimation.ros.domain import own_network
 
 READY = 120.0  # [s] at most until the nodes listen; the first start compiles the filters
 QUIET = 1.0  # [s] without a message after which a recording is over
@@ -124,10 +124,10 @@ def _perform(shows: Sequence[Show], directory: Path, say: Say) -> None:
 
 
 class _Stage:
-    """The processes of a show, on a domain of their own."""
+    """The processes of a show, on a network of their own."""
 
     def __init__(self, show: Show, live: Path) -> None:
-        self.show, self._domain = show, claim_domain()
+        self.show, self._environment = show, own_network()
         shutil.rmtree(live, ignore_errors=True)
         self.passing: dict[str, subprocess.Popen[str]] = {}  # those that end by themselves
         self.lasting = {name: self._start(*command) for name, command in show.nodes.items()}
@@ -142,7 +142,7 @@ class _Stage:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            env={"ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST", **os.environ, "ROS_DOMAIN_ID": self._domain},
+            env=self._environment,
             start_new_session=True,  # Ctrl-C reaches the demo alone, which then stops its processes in order
         )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -14,7 +13,8 @@ from nn_estimation.uwb.estimator import Corrected
 from nn_estimation.uwb.layout import Layout
 from nn_estimation.uwb.stream import UwbStream
 
-SILENCE = 0.2  # [s] without a message after which what is held back is let go
+LISTENING = 0.1  # [s]
+SILENT = 5  # times in a row that nothing came, after which what is held back is let go
 UNIT = "range"
 
 ANCHORS = Parameter("anchors", "", "Path of the YAML file with anchors and tags, see docs/interfaces.md.")
@@ -34,12 +34,12 @@ class EpochNode(StreamNode):
     def listen(self, stream: UwbStream, parameters: Mapping[str, Any]) -> None:
         """See `StreamNode`."""
         super().listen(stream, parameters)
-        self._fed = time.monotonic()
-        self.tick(SILENCE / 2, self._on_silence)
+        self._quiet = 0
+        self.tick(LISTENING, self._on_tick)
 
     def take(self, topic: str, data: bytes) -> Due:
         """See `StreamNode`."""
-        self._fed = time.monotonic()
+        self._quiet = 0
         self.stream.feed(topic, data)
         return self._all(self.stream.corrected())
 
@@ -51,8 +51,10 @@ class EpochNode(StreamNode):
             due += self.due(epoch)
         return ranges, due
 
-    def _on_silence(self) -> None:
-        if time.monotonic() - self._fed > SILENCE:
+    def _on_tick(self) -> None:
+        # Counted, not by the clock: a process that waited for its turn has messages that wait for it.
+        self._quiet += 1
+        if self._quiet == SILENT:
             self.process(self._all, self.stream.flush())
 
 

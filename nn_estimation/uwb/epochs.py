@@ -77,7 +77,7 @@ class Sequencer:
 
     Args:
         max_delay: [s] how far a topic may be behind the newest stamp; older items are late.
-        backward_jump: [s] a stamp this far behind the newest one is time running backwards (a bag that loops).
+        backward_jump: [s] a stamp this far behind the one before of its topic is time running backwards.
         forget_after: [s] of silence after which a topic or a link is not waited for.
     """
 
@@ -102,12 +102,14 @@ class Sequencer:
         self._released = -math.inf
 
     def push(self, source: str, key: object, stamp: float, item: object) -> bool:
-        """Take in an item; False where its stamp runs backwards so far that everything was reset first.
+        """Take in an item; False where its topic runs backwards so far that everything was reset first.
 
-        Late and repeated items are dropped and counted.
+        Late and repeated items are dropped and counted. A topic that is far behind the others is late, not time that
+        runs backwards: each keeps its own order.
         """
         continuous = True
-        if stamp < self._newest - self.backward_jump:
+        before = self._sources.get(source)
+        if before is not None and stamp < before.stamp - self.backward_jump:
             self.reset()
             self.counts[RESET] += 1
             continuous = False

@@ -1,4 +1,4 @@
-"""Real nodes as plain processes on a DDS domain of their own."""
+"""Real nodes as plain processes on a network of their own."""
 
 import os
 import signal
@@ -12,10 +12,9 @@ from typing import Any
 
 import pytest
 
-from nn_estimation.ros.domain import claim_domain
+from nn_estimation.ros.domain import own_network
 
-os.environ["ROS_DOMAIN_ID"] = claim_domain()
-os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+os.environ.update(own_network())
 
 TIMEOUT = 240.0  # [s] generous: the first start of a node compiles its filter, on a machine that may be busy
 MATCHING = 0.5  # [s] for the far end of a topic, which learns of this one a little later
@@ -46,6 +45,13 @@ class Process:
 
     def interrupt(self) -> None:
         self._popen.send_signal(signal.SIGINT)
+
+    def pause(self) -> None:
+        """As on a machine that has something else to do."""
+        self._popen.send_signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        self._popen.send_signal(signal.SIGCONT)
 
     def wait(self, timeout: float = TIMEOUT) -> int:
         code = self._popen.wait(timeout)

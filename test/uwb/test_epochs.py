@@ -139,6 +139,37 @@ def test_time_that_runs_backwards_starts_anew() -> None:
     assert sequencer.counts[RESET] == 1
 
 
+def test_a_topic_that_lags_by_more_is_late_and_the_others_go_on() -> None:
+    sequencer = Sequencer(backward_jump=1.0)
+    for i in range(100):
+        assert sequencer.push("prompt", 0, 100.0 + 0.1 * i, i)
+        assert sequencer.push("slow", 0, 97.0 + 0.1 * i, None)
+    released = [item for _, batch in sequencer.flush() for source, _, item in batch if source == "prompt"]
+    assert released == list(range(100))
+    assert sequencer.counts[RESET] == 0
+
+
+def test_a_loop_of_several_topics_begins_anew_and_loses_nothing_of_the_next_round() -> None:
+    """The last message of one comes after the first of the next round of the other."""
+    sequencer = Sequencer(backward_jump=1.0)
+    released = []
+    for source, stamp in [
+        ("a", 150.0),
+        ("a", 100.0),
+        ("b", 150.0),
+        ("a", 100.1),
+        ("b", 100.0),
+        ("b", 100.1),
+        ("a", 100.2),
+    ]:
+        sequencer.push(source, 0, stamp, (source, stamp))
+        released += [item for _, batch in sequencer.pop() for _, _, item in batch]
+    released += [item for _, batch in sequencer.flush() for _, _, item in batch]
+    assert sequencer.counts[RESET] == 2
+    assert released[-3:] == [("b", 100.0), ("b", 100.1), ("a", 100.2)]
+    assert {("a", 100.0), ("a", 100.1)} < set(released)
+
+
 @given(st.permutations(range(6)))
 def test_links_of_an_epoch_are_in_one_order(order: list[int]) -> None:
     links = [
