@@ -17,7 +17,7 @@ from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
 from launch_ros.substitutions import FindPackageShare
 
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
-from nn_estimation.ros.domain import PROFILES
+from nn_estimation.ros.domain import room_for_bursts
 
 # By node: topics the player waits for, topics that are recorded, arguments that are passed on.
 NODES = {
@@ -76,13 +76,8 @@ def _actions(context: LaunchContext) -> list[LaunchDescriptionEntity]:
             "use_sim_time": "true",
         }.items(),
     )
-    patient = PathJoinSubstitution([share, "config", "fast_dds.xml"])
     return [
-        *(
-            []
-            if any(name in context.environment for name in PROFILES)
-            else [SetEnvironmentVariable(PROFILES[0], patient)]
-        ),
+        *(SetEnvironmentVariable(*pair) for pair in room_for_bursts(context.environment).items()),
         node,
         recorder,
         player,

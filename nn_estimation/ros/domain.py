@@ -5,6 +5,8 @@ from __future__ import annotations
 import fcntl
 import os
 import tempfile
+from collections.abc import Mapping
+from importlib.metadata import version
 from pathlib import Path
 from typing import IO
 
@@ -12,7 +14,8 @@ from nn_estimation.shipped import shipped_file
 
 DOMAINS = 100  # 1 to this: above 101, ports of DDS may be those that Linux gives away
 
-PROFILES = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")  # the old name is the second
+_PROFILES, _OLD_PROFILES = "FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE"
+_FIRST_RCLPY = 9  # that comes with a Fast DDS which knows the new name: of Kilted
 
 _held: list[IO[str]] = []
 
@@ -25,10 +28,16 @@ def own_network() -> dict[str, str]:
     Raises:
         RuntimeError: as of `claim_domain`.
     """
-    given = {"ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
-    if not any(name in os.environ for name in PROFILES):
-        given[PROFILES[0]] = str(shipped_file("config", "fast_dds.xml"))
+    given = {"ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST", **room_for_bursts(os.environ)}
     return {**given, **os.environ, "ROS_DOMAIN_ID": claim_domain()}
+
+
+def room_for_bursts(environment: Mapping[str, str]) -> dict[str, str]:
+    """What to add to an environment so that Fast DDS has room for a burst; nothing where it has a profile already."""
+    if _PROFILES in environment or _OLD_PROFILES in environment:
+        return {}
+    known = int(version("rclpy").split(".")[0]) >= _FIRST_RCLPY
+    return {_PROFILES if known else _OLD_PROFILES: str(shipped_file("config", "fast_dds.xml"))}
 
 
 def claim_domain() -> str:

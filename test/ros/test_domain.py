@@ -1,7 +1,10 @@
 import subprocess
 import sys
+from pathlib import Path
 
-from nn_estimation.ros.domain import DOMAINS, claim_domain
+import pytest
+
+from nn_estimation.ros.domain import DOMAINS, claim_domain, own_network, room_for_bursts
 
 CLAIM = "from nn_estimation.ros.domain import claim_domain; print(claim_domain(), flush=True); input()"
 
@@ -21,3 +24,18 @@ def test_no_two_claims_share_a_domain_within_or_between_processes() -> None:
         process.communicate("\n")
     assert len(set(claimed)) == len(claimed)
     assert all(1 <= int(domain) <= DOMAINS for domain in claimed)
+
+
+def test_a_network_of_its_own_leaves_what_the_user_has_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "SUBNET")
+    monkeypatch.setenv("FASTRTPS_DEFAULT_PROFILES_FILE", "mine.xml")
+    environment = own_network()
+    assert environment["ROS_AUTOMATIC_DISCOVERY_RANGE"] == "SUBNET"
+    assert environment["FASTRTPS_DEFAULT_PROFILES_FILE"] == "mine.xml"
+    assert "FASTDDS_DEFAULT_PROFILES_FILE" not in environment
+
+
+def test_fast_dds_is_given_a_file_that_is_there() -> None:
+    pytest.importorskip("rclpy")
+    ((_, file),) = room_for_bursts({}).items()
+    assert Path(file).is_file()
