@@ -62,6 +62,15 @@ def _begin(cdr: bytes) -> tuple[str, int, int, int]:
     return endian, seconds * 1_000_000_000 + nanoseconds, 16, 16 + size - 1
 
 
+def stamp_ns(cdr: bytes) -> int:
+    """The stamp [ns] of any message that begins with a header.
+
+    Raises:
+        CdrError: it does not.
+    """
+    return _begin(cdr)[1]
+
+
 def _text(cdr: bytes, start: int, end: int) -> str:
     try:
         return str(cdr[start:end], "utf-8")

@@ -9,6 +9,7 @@ from typing import Any
 
 from nav_msgs.msg import Odometry
 
+from nn_estimation import cdr
 from nn_estimation.ros.node import run
 from nn_estimation.ros.parameters import Parameter
 from nn_estimation.ros.stream_node import Publication
@@ -61,7 +62,8 @@ class UwbLocalizationNode(EpochNode):
     def due(self, epoch: Corrected) -> Iterator[Publication]:
         """See `EpochNode`."""
         if epoch.pose is not None:
-            yield self._publish, encode_pose_estimate(epoch.pose)
+            stamp_ns = cdr.stamp_ns(epoch.epoch.messages[0])
+            yield self._publish, encode_pose_estimate(epoch.pose, stamp_ns)
 
 
 def _health(stream: UwbStream) -> list[tuple[str, str, dict[str, object]]]:

@@ -16,6 +16,7 @@ from nn_estimation.uwb.localization import PoseEstimate
 from nn_estimation.uwb.stream import UwbStream
 
 ODOMETRY_TOPIC = "odometry/uwb"
+FRAME, CHILD_FRAME = "map", "base_link"
 UNKNOWN_VARIANCE = 1e6
 
 
@@ -72,11 +73,16 @@ def outputs(layout: Layout, result: Corrected) -> Iterator[tuple[str, bytes]]:
             topic = layout.tag_topic(layout.tags[epoch.tag[n]].name, kind)
             yield topic, cdr.patch_range(message, result.corrected[n], result.variance[n])
     if result.pose is not None:
-        yield ODOMETRY_TOPIC, encode_pose_estimate(result.pose)
+        yield ODOMETRY_TOPIC, encode_pose_estimate(result.pose, cdr.stamp_ns(epoch.messages[0]))
 
 
-def encode_pose_estimate(pose: PoseEstimate, frame: str = "map", child_frame: str = "base_link") -> bytes:
-    """nav_msgs/Odometry; the velocity in the child frame, its rotation part without covariance."""
+def encode_pose_estimate(pose: PoseEstimate, stamp_ns: int) -> bytes:
+    """nav_msgs/Odometry; the velocity in the child frame, its rotation part without covariance.
+
+    Args:
+        pose: of an epoch.
+        stamp_ns: that of its ranges, which a stamp in seconds does not hold to the nanosecond.
+    """
     velocity_covariance = [[0.0] * 6 for _ in range(6)]
     rotated = pose.R_world_body.T @ pose.velocity_covariance @ pose.R_world_body
     for i in range(3):
@@ -84,9 +90,9 @@ def encode_pose_estimate(pose: PoseEstimate, frame: str = "map", child_frame: st
         velocity_covariance[3 + i][3 + i] = UNKNOWN_VARIANCE
     return cdr.encode_odometry(
         cdr.OdometryMessage(
-            round(pose.stamp * 1e9),
-            frame,
-            child_frame,
+            stamp_ns,
+            FRAME,
+            CHILD_FRAME,
             pose.position,
             pose.quaternion,
             pose.covariance,

@@ -17,7 +17,7 @@ from nn_estimation.uwb.evaluation import evaluate
 from nn_estimation.uwb.gate import ACCEPTED, NO_GEOMETRY
 from nn_estimation.uwb.layout import Layout, LayoutError
 from nn_estimation.uwb.learned_bias import load_bias_models
-from nn_estimation.uwb.replay import layout_of, replay, write_replay
+from nn_estimation.uwb.replay import ODOMETRY_TOPIC, layout_of, outputs, replay, write_replay
 from nn_estimation.uwb.samples import read_recording
 from nn_estimation.uwb.stream import UwbStream
 
@@ -98,6 +98,21 @@ def test_the_bag_holds_what_the_estimator_passed(flight: Path, replayed: Path) -
     with BagReader(replayed) as bag:
         assert bag.counts["tag0/uwb/range_corrected"] + bag.counts["tag1/uwb/range_corrected"] == passed
         assert bag.counts["odometry/uwb"] == sum(r.pose is not None for r in results)
+
+
+def test_a_pose_has_the_stamp_of_its_ranges_to_the_nanosecond(flight: Path) -> None:
+    """Of a clock of today, which a stamp in seconds holds to 240 ns."""
+    stream, later, ranges, poses = stream_of(flight), 1_700_000_000_123_456_789, set(), []
+    with BagReader(flight) as bag:
+        for topic, _, data in bag.raw(t for t in stream.topics if t.endswith("range") and t in bag.topics):
+            message = cdr.decode_range(data)
+            moved = message._replace(stamp_ns=message.stamp_ns + later)
+            ranges.add(moved.stamp_ns)
+            stream.feed(topic, cdr.encode_range(moved))
+            for epoch in stream.corrected():
+                poses += [data for topic, data in outputs(stream.layout, epoch) if topic == ODOMETRY_TOPIC]
+    stamps = [cdr.decode_odometry(data).stamp_ns for data in poses]
+    assert len(stamps) > 100 and set(stamps) <= ranges
 
 
 def test_the_corrected_topics_are_read_as_ranges_and_are_better(flight: Path, replayed: Path) -> None:
