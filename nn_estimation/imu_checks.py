@@ -11,6 +11,7 @@ WATCH = 2.0  # [s] time constant of the means
 SURE = 2.0  # [s] that a fault must last before it is named, and be gone before it is forgotten
 CLIPPED = 3  # equal samples in a row, of an axis that moves this hard, are a sensor at its limit:
 HARD_TURN, HARD_ACCEL = 2.0, 20.0  # [rad/s], [m/s^2]
+FASTEST, HARDEST = 100.0, 4000.0  # [rad/s], [m/s^2] from which on it is no sensor: they end at 70, at 400 g
 GAP = 0.25  # [s] between two samples that says nothing of their rate
 SETTLING = 1.0  # [s] before the rate says anything
 
@@ -109,6 +110,14 @@ def in_degrees(turn: float, fastest: float, whose: str) -> str:
         f"the gyro is in deg/s, not rad/s: a mean rate of {turn:.1f} rad/s is none "
         f"of {whose}; divide it by 57.2958 in the driver"
     )
+
+
+@njit(cache=True)
+def beyond(gyro, accel):  # type: ignore[no-untyped-def]
+    """Whether a sample (3,) [rad/s], (3,) [m/s^2] is no number, or more than any IMU measures."""
+    turn = gyro[0] * gyro[0] + gyro[1] * gyro[1] + gyro[2] * gyro[2]
+    force = accel[0] * accel[0] + accel[1] * accel[1] + accel[2] * accel[2]
+    return not (turn < FASTEST * FASTEST and force < HARDEST * HARDEST)
 
 
 @njit(cache=True)

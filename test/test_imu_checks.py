@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from nn_estimation.imu_checks import Lasting, SampleWatch, in_degrees, in_g
+from nn_estimation.imu_checks import FASTEST, HARDEST, Lasting, SampleWatch, beyond, in_degrees, in_g
 
 UP = np.array([0.0, 0.0, 9.81])
 
@@ -21,6 +21,18 @@ def test_the_mean_size_does_not_suffer_from_turning() -> None:
     assert np.linalg.norm(watch.accel) < 2.0
     assert watch.turn == pytest.approx(5.0, rel=0.01)
     assert watch.rate == pytest.approx(100.0)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e5, -1e200])
+@pytest.mark.parametrize("place", range(6))
+def test_a_sample_that_no_imu_measures_is_seen(value: float, place: int) -> None:
+    sample = np.array([0.0, 0.0, 0.0, 0.0, 0.0, 9.81])
+    sample[place] = value
+    assert beyond(sample[:3], sample[3:])
+
+
+def test_what_the_largest_sensors_measure_is_none_of_these() -> None:
+    assert not beyond(np.array([0.0, 0.99 * FASTEST, 0.0]), np.array([0.99 * HARDEST, 0.0, 0.0]))
 
 
 def test_the_rate_is_unknown_while_too_few_samples_have_come() -> None:
