@@ -16,6 +16,7 @@ from nn_estimation.uwb.localization import Localization, LocalizationParams, Pos
 from nn_estimation.uwb.pose_source import PoseSource
 
 MAX_INFLATION = 100.0
+SHORTEST = 1e-6  # [s] between two ranges of a link
 RATIO_GAIN = 0.1  # of the smoothed innovation test ratio of a link
 NO_POSE_INFLATION = 2.0  # of the variance of a range that was corrected without a pose
 
@@ -65,14 +66,17 @@ class UwbEstimator:
         self.fallbacks = dict.fromkeys((model.method, *FALLBACK_NAMES[BY_MODEL + 1 :]), 0)
         self.ratios: dict[tuple[int, int, int], float] = {}
         self._recent_fallbacks = np.zeros(len(FALLBACK_NAMES), dtype=np.int64)
-        self._previous = math.nan
+        anchors = len(layout.anchors)
+        self._heard = np.full(
+            (len(layout.tags), anchors, anchors + 1), -math.inf
+        )  # [s] newest stamp of a link
 
     def reset(self) -> None:
         """Forget the track; the counts stay."""
         self.localization.reset()
         self.pose_source.reset()
         self.ratios.clear()
-        self._previous = math.nan
+        self._heard[:] = -math.inf
 
     def update_imu(self, stamp: float, gyro: np.ndarray, accel: np.ndarray) -> None:
         """An IMU sample in base_link: gyro (3,) [rad/s], accel (3,) [m/s^2], +g up at rest."""
@@ -88,7 +92,7 @@ class UwbEstimator:
         status = np.full(len(epoch.tag), NO_GEOMETRY, dtype=np.uint8)
         status[~np.isfinite(epoch.measured)] = INVALID
         out = self._external(epoch, status) if self.params.external_pose else self._localized(epoch, status)
-        self._previous = epoch.stamp
+        self._heard[epoch.tag, epoch.anchor_a, epoch.anchor_b] = epoch.stamp
         self._count(out)
         return out
 
@@ -100,7 +104,7 @@ class UwbEstimator:
             return self._without_pose(epoch, status)
         geometry = localization.geometry(epoch)
         bias = self.model.predict(epoch, geometry)
-        ratio = localization.update(epoch, geometry, bias, self._inflation(epoch.stamp), status)
+        ratio = localization.update(epoch, geometry, bias, self._inflation(epoch), status)
         return Corrected(
             epoch, epoch.measured - bias.bias, bias.variance, bias.bias, bias.fallback, status, ratio, geometry,
             localization.pose(),
@@ -133,12 +137,10 @@ class UwbEstimator:
             np.full(size, reason, dtype=np.uint8), status, nothing, np.full((size, 10), np.nan), None,
         )  # fmt: skip
 
-    def _inflation(self, stamp: float) -> float:
-        """Residuals stay alike for `correlation_time`: that many epochs say as much as one."""
-        dt = stamp - self._previous
-        if not dt > 0.0:
-            return 1.0
-        return min(max(1.0, self.model.correlation_time / dt), MAX_INFLATION)
+    def _inflation(self, epoch: Epoch) -> np.ndarray:
+        """(N,) Residuals of a link stay alike for `correlation_time`: so many of its ranges say as much as one."""
+        dt = epoch.stamp - self._heard[epoch.tag, epoch.anchor_a, epoch.anchor_b]
+        return np.clip(self.model.correlation_time / np.maximum(dt, SHORTEST), 1.0, MAX_INFLATION)
 
     def take_recent_fallbacks(self) -> np.ndarray:
         """Count of each of FALLBACK_NAMES since the last call."""

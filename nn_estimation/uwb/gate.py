@@ -11,9 +11,10 @@ from numba import njit
 ACCEPTED = 0
 REJECTED_KINEMATIC = 1  # further from the prediction than the body can have moved
 REJECTED_CHI2 = 2  # improbable under the predicted variance
-INVALID = 3  # not a finite number, or a negative distance
+INVALID = 3  # not a finite number, or no distance above zero
 NO_GEOMETRY = 4  # no pose to correct at yet: corrected by the affine calibration at the measured range
-MOST_DISAGREEING = 0.4  # share of an epoch's ranges that a track may lose to blocked lines of sight
+MOST_DISAGREEING = 0.4  # share of the ranges of a PART that a track may lose to blocked lines of sight
+PART = 0.2  # [s] of ranges that are judged together, whether they share a stamp or not
 STATUS_NAMES = ("accepted", "rejected_kinematic", "rejected_chi2", "invalid", "no_geometry")
 
 
@@ -49,6 +50,8 @@ class GateState:
 
     def reset(self) -> None:
         """Forget the track: the gate is open."""
+        self._begun = math.nan  # [s] of the present part
+        self._agreeing = self._disagreeing = 0  # ranges of it
         self._rejecting_since = math.nan
 
     def shut(self, yaw_std: float) -> bool:
@@ -56,13 +59,18 @@ class GateState:
         return yaw_std < self.params.settled_yaw
 
     def lost(self, stamp: float, agreeing: int, disagreeing: int) -> bool:
-        """Take in one epoch; True where too many ranges have disagreed with the track for `reopen_after`.
+        """Take in the ranges of an epoch; True where too many have disagreed with the track for `reopen_after`.
 
         Fewer than half are enough: of few anchors, some agree with a wrong place too.
         """
-        if disagreeing <= MOST_DISAGREEING * (agreeing + disagreeing):
-            self._rejecting_since = math.nan
-            return False
-        if math.isnan(self._rejecting_since):
-            self._rejecting_since = stamp
-        return stamp - self._rejecting_since > self.params.reopen_after
+        lost = False
+        if not stamp - self._begun < PART:
+            if self._disagreeing <= MOST_DISAGREEING * (self._agreeing + self._disagreeing):
+                self._rejecting_since = math.nan
+            elif math.isnan(self._rejecting_since):
+                self._rejecting_since = self._begun
+            lost = stamp - self._rejecting_since > self.params.reopen_after
+            self._begun, self._agreeing, self._disagreeing = stamp, 0, 0
+        self._agreeing += agreeing
+        self._disagreeing += disagreeing
+        return lost

@@ -129,7 +129,7 @@ class Localization:
             self._lose()
 
     def update(
-        self, epoch: Epoch, geometry: np.ndarray, bias: Bias, inflation: float, status: np.ndarray
+        self, epoch: Epoch, geometry: np.ndarray, bias: Bias, inflation: np.ndarray, status: np.ndarray
     ) -> np.ndarray:
         """Gate and fuse an epoch that `predict` was called for.
 
@@ -137,7 +137,7 @@ class Localization:
             epoch: N links.
             geometry: (N, 10) at the predicted pose.
             bias: predicted there.
-            inflation: of the variance, for residuals correlated over time.
+            inflation: (N,) of the variance, for residuals correlated over time.
             status: (N,) uint8; INVALID entries are left alone, the others are set.
 
         Returns:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,6 +16,7 @@ from nn_estimation.uwb.epochs import Epoch
 from nn_estimation.uwb.geometry import NO_ANCHOR
 from nn_estimation.uwb.layout import Layout
 
+ACCEL_GAIN = 0.02  # of a sample in the mean
 WINDOW = 0.5  # [s] of ranges that one fix is made of
 RETRY = 0.1  # [s] between two attempts; doubles with each that fails
 MAX_RETRY = 1.0  # [s]
@@ -22,6 +24,11 @@ MAX_HEADING_STD = 0.7  # [rad] of a fix that is believed
 MAX_POSITION_STD = 0.5  # [m]
 HEADINGS = np.arange(-math.pi, math.pi, math.pi / 12)  # [rad] among which the starts are chosen
 MAX_EVALUATIONS = 50  # of the residuals in one fit
+PATIENCE = (
+    1.0  # [s] for the ranges that would show the heading, while one tag alone is heard, or two headings fit
+)
+AS_GOOD, OTHER = 3.0, 0.3  # of the cost, [rad]: two such fits contradict each other
+INDEPENDENT = 1e-9  # of the largest eigenvalue of the information: below that a direction is not observed
 STARTS = 2  # of the heading; a range is nearly linear in its sine and cosine, so that its cost has two minima
 
 
@@ -91,25 +98,29 @@ class RangeResiduals:
 class Multilateration:
     """Robust least squares on the latest range of every link.
 
-    The heading is solved for where two tags are more than 5 cm apart; roll and pitch come from the mean
-    accelerometer, or are zero.
+    The heading is solved for where two tags that are heard are more than 5 cm apart; roll and pitch come from the
+    mean accelerometer, or are zero.
+
+    Attributes:
+        heading_observable: whether the tags of the layout are apart.
     """
 
     def __init__(self, layout: Layout) -> None:
         self.layout = layout
-        spread = np.ptp(layout.tag_positions[:, :2], axis=0)
-        self.heading_observable = bool(len(layout.tags) > 1 and np.hypot(*spread) > 0.05)
+        self.heading_observable = self._apart(range(len(layout.tags)))
         self.reset()
 
     def reset(self) -> None:
         """Forget the gathered ranges."""
         self._latest: dict[tuple[int, int, int], tuple[float, float, float]] = {}
-        self._accel = np.array([0.0, 0.0, 1.0])
+        self._accel, self._samples = np.array([0.0, 0.0, 1.0]), 0
+        self._first = math.nan
         self._tried, self._wait = -math.inf, RETRY
 
     def add_accel(self, accel: np.ndarray) -> None:
         """Take in an accelerometer sample (3,) [m/s^2], for the tilt."""
-        self._accel += 0.02 * (accel - self._accel)
+        self._samples += 1
+        self._accel += max(ACCEL_GAIN, 1.0 / self._samples) * (accel - self._accel)
 
     def level(self, R_world_body: np.ndarray) -> np.ndarray:
         """(3, 3) the same heading with the roll and pitch that the accelerometer shows."""
@@ -130,7 +141,12 @@ class Multilateration:
         anchors = {a for _, a, _ in young} | {b for _, _, b in young if b != NO_ANCHOR}
         if len(anchors) < needed or len(young) < needed:
             return None
-        fix = self._solve(young, imu)
+        self._first = epoch.stamp if math.isnan(self._first) else self._first
+        turned = self._apart({tag for tag, _, _ in young})
+        patient = self.heading_observable and epoch.stamp - self._first < PATIENCE
+        if patient and not turned:
+            return None
+        fix = self._solve(young, imu, turned, patient)
         self._tried = epoch.stamp
         self._wait = RETRY if fix is not None else min(2.0 * self._wait, MAX_RETRY)
         return fix
@@ -142,7 +158,19 @@ class Multilateration:
         pitch = math.atan2(-self._accel[0], math.hypot(self._accel[1], self._accel[2]))
         return Rotation.from_euler("yx", [pitch, roll]).as_matrix()
 
-    def _solve(self, links: dict[tuple[int, int, int], tuple[float, float, float]], imu: bool) -> Fix | None:
+    def _apart(self, tags: Collection[int]) -> bool:
+        """Whether ranges of these tags show the heading."""
+        spread = np.ptp(self.layout.tag_positions[list(tags), :2], axis=0)
+        return bool(np.hypot(*spread) > 0.05)
+
+    def _solve(
+        self,
+        links: dict[tuple[int, int, int], tuple[float, float, float]],
+        imu: bool,
+        turned: bool,
+        patient: bool,
+    ) -> Fix | None:
+        """The fix of the links, with a heading where `turned`; None where `patient` and two headings fit."""
         layout = self.layout
         tag, a, b = (np.array(column) for column in zip(*links, strict=True))
         tilt = self._tilt() if imu else np.eye(3)
@@ -155,25 +183,30 @@ class Multilateration:
             layout.planar_z,
         )
         below = ranges.state(layout.anchor_positions.mean(axis=0) - [0.0, 0.0, 0.5])
-        if not self.heading_observable:
+        if not turned:
             return self._believed(ranges, _fit(ranges, below), tilt)
         on_axis = replace(ranges, levers=ranges.levers * [0.0, 0.0, 1.0])
         near = _fit(on_axis, below).x
         fits = [_fit(ranges, np.append(near, yaw)) for yaw in _headings(ranges, near)]
-        return self._believed(ranges, min(fits, key=lambda fit: fit.cost), tilt)
+        best, *others = sorted(fits, key=lambda fit: fit.cost)
+        if patient and any(_contradict(best, other) for other in others):
+            return None
+        return self._believed(ranges, best, tilt)
 
     def _believed(self, ranges: RangeResiduals, found: Any, tilt: np.ndarray) -> Fix | None:
         """The fix of a solution, None where it is too uncertain."""
-        try:
-            covariance = np.linalg.inv(found.jac.T @ found.jac)
-        except np.linalg.LinAlgError:
+        information = found.jac.T @ found.jac
+        eigenvalues = np.linalg.eigvalsh(information)
+        if not eigenvalues[0] > INDEPENDENT * eigenvalues[-1]:
             return None
-        covariance *= max(1.0, 2.0 * found.cost / len(found.fun))
-        heading = self.heading_observable
+        covariance = np.linalg.inv(information) * max(1.0, 2.0 * found.cost / len(found.fun))
+        heading = len(found.x) > ranges.axes
         index = [*range(ranges.axes), *([3] if heading else [])]
         full = np.zeros((4, 4))
         full[np.ix_(index, index)] = covariance
         if not heading:
+            lever = ranges.levers[0, :2]  # of the one place that was heard
+            full[[0, 1], [0, 1]] += float(lever @ lever) / 2
             full[3, 3] = math.pi**2 / 3
         if np.sqrt(np.diag(full)[:3]).max() > MAX_POSITION_STD or (
             heading and full[3, 3] > MAX_HEADING_STD**2
@@ -185,6 +218,12 @@ class Multilateration:
 
 def _fit(ranges: RangeResiduals, start: np.ndarray) -> Any:
     return least_squares(ranges.values, start, jac=ranges.jacobian, loss="soft_l1", max_nfev=MAX_EVALUATIONS)
+
+
+def _contradict(best: Any, other: Any) -> bool:
+    """Whether a fit is about as good as the best one, and has another heading."""
+    apart = abs(math.remainder(best.x[-1] - other.x[-1], 2.0 * math.pi))
+    return bool(other.cost - best.cost < AS_GOOD and apart > OTHER)
 
 
 def _headings(ranges: RangeResiduals, near: np.ndarray) -> list[float]:

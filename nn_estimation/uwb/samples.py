@@ -156,7 +156,7 @@ def _collect(
             known = a >= 0 and (not second or b >= 0)
             if not known:
                 strangers.add(message.frame_id)
-            elif np.isfinite(message.range) and (second or message.range >= 0.0):
+            elif np.isfinite(message.range) and (second or message.range > 0.0):
                 rows.append((message.stamp_ns, tag, a, b, message.range))
     return rows, power, poses, strangers
 

@@ -19,7 +19,7 @@ class TextbookLocalization(Localization):
     """The same estimates as `Localization` without an IMU, from matrix products and Joseph's form."""
 
     def update(
-        self, epoch: Epoch, geometry: np.ndarray, bias: Bias, inflation: float, status: np.ndarray
+        self, epoch: Epoch, geometry: np.ndarray, bias: Bias, inflation: np.ndarray, status: np.ndarray
     ) -> np.ndarray:
         """See `Localization`."""
         ratio = np.full(len(status), np.nan)
@@ -46,7 +46,7 @@ class TextbookLocalization(Localization):
             H, innovation = self._linearise(epoch, geometry, bias, n)
             noise = bias.variance[n] + blind
             scale = self.params.robust_scale**2 * (float(H @ self.P @ H) + noise)
-            noise *= inflation * (1.0 + innovation**2 / scale) ** 2
+            noise *= inflation[n] * (1.0 + innovation**2 / scale) ** 2
             K = self.P @ H / (float(H @ self.P @ H) + noise)
             left = np.eye(tracking.SIZE) - np.outer(K, H)
             self.P = left @ self.P @ left.T + noise * np.outer(K, K)

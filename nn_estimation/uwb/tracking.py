@@ -214,7 +214,7 @@ def update_links(  # type: ignore[no-untyped-def]
 ):  # fmt: skip
     """Fuse the accepted links of an epoch one by one, each at the state the ones before it left.
 
-    The variance is inflated for residuals that are correlated over time; the Geman-McClure weight
+    The variance is inflated, (N,), for residuals that are correlated over time; the Geman-McClure weight
     1 / (1 + innovation^2 / (c^2 S))^2 looks at the innovation under the un-inflated one.
     """
     H = np.empty(SIZE)
@@ -239,7 +239,7 @@ def update_links(  # type: ignore[no-untyped-def]
         noise = variance[n] + extra_variance
         ratio2 = innovation * innovation / (robust_scale * robust_scale * (innovation_variance(P, H) + noise))
         weight = 1.0 / (1.0 + ratio2) ** 2
-        scalar_update(P, H, innovation, noise * inflation / weight, dx)
+        scalar_update(P, H, innovation, noise * inflation[n] / weight, dx)
         for i in range(3):
             p[i] += dx[i]
             v[i] += dx[3 + i]

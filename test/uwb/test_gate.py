@@ -37,11 +37,20 @@ def test_a_second_of_mostly_rejected_ranges_is_a_lost_track() -> None:
     assert lost.index(True) == pytest.approx(11, abs=1)
 
 
-def test_one_good_epoch_saves_the_track() -> None:
+def test_a_moment_of_good_ranges_saves_the_track() -> None:
     gate = GateState(GateParams(reopen_after=1.0))
     assert not any(
-        gate.lost(stamp, *(16, 0) if i == 8 else (2, 14)) for i, stamp in enumerate(np.arange(0, 1.8, 0.1))
+        gate.lost(stamp, *(16, 0) if i in (8, 9, 10) else (2, 14))
+        for i, stamp in enumerate(np.arange(0, 1.8, 0.1))
     )
+
+
+def test_ranges_with_a_stamp_each_are_judged_together() -> None:
+    """One of eight fits by chance: that is no moment of good ranges."""
+    gate = GateState(GateParams(reopen_after=1.0))
+    stamps = np.arange(0.0, 1.5, 0.01)
+    lost = [gate.lost(stamp, *(1, 0) if i % 8 == 0 else (0, 1)) for i, stamp in enumerate(stamps)]
+    assert stamps[lost.index(True)] == pytest.approx(1.1, abs=0.15)
 
 
 def test_a_reset_forgets_the_rejections() -> None:

@@ -12,11 +12,9 @@ from scipy.stats import chi2
 from nn_estimation.bags import BagReader
 from nn_estimation.inference import Model
 from nn_estimation.shipped import default_model
-from nn_estimation.uwb import tracking
 from nn_estimation.uwb.bias import AsMeasured, Bias
 from nn_estimation.uwb.epochs import Epoch
 from nn_estimation.uwb.estimator import UwbEstimator
-from nn_estimation.uwb.evaluation import evaluate
 from nn_estimation.uwb.gate import GateParams
 from nn_estimation.uwb.geometry import NO_ANCHOR, link_geometry, true_difference
 from nn_estimation.uwb.layout import Anchor, Layout, Tag
@@ -98,8 +96,18 @@ class Loop:
             geometry = self.filter.geometry(one)
             bias: Bias = self.model.predict(one, geometry)
             status = np.zeros(len(one.tag), dtype=np.uint8)
-            self.filter.update(one, geometry, bias, 1.0, status)
+            self.filter.update(one, geometry, bias, np.ones(len(status)), status)
         return self.filter.pose()
+
+
+def one_by_one(whole: Epoch, pause: float) -> Iterator[Epoch]:
+    """The links of an epoch with a stamp each, [s] apart."""
+    for n in range(len(whole.tag)):
+        m = slice(n, n + 1)
+        yield Epoch(
+            whole.stamp + n * pause, whole.tag[m], whole.anchor_a[m], whole.anchor_b[m], whole.measured[m],
+            whole.variance[m], whole.power[m],
+        )  # fmt: skip
 
 
 def walk(t: float) -> tuple[np.ndarray, float]:
@@ -250,6 +258,45 @@ def test_a_body_that_was_carried_away_is_found_again() -> None:
     assert near
 
 
+@pytest.mark.parametrize("layout", [PLANE, SPACE], ids=["plane", "space"])
+@pytest.mark.parametrize("seed", range(8))
+def test_ranges_that_come_one_by_one_start_a_track_with_the_right_heading(layout: Layout, seed: int) -> None:
+    """At first one tag alone is heard, of which the heading does not follow."""
+    loop, rng, yaw = Loop(layout), np.random.default_rng(seed), -2.5 + 0.7 * seed
+    for i in range(40):
+        for one in one_by_one(epoch(layout, 0.2 * i, np.array([3.0, 2.5, 0.5]), yaw, rng=rng), 0.01):
+            pose = loop(one)
+    assert pose is not None and loop.filter.restarts == 0
+    np.testing.assert_allclose(pose.position, [3.0, 2.5, 0.5], atol=0.2)
+    assert abs((yaw_of(pose) - yaw + np.pi) % (2 * np.pi) - np.pi) < 0.2
+
+
+@pytest.mark.parametrize("layout", [PLANE, SPACE], ids=["plane", "space"])
+def test_a_tag_that_is_never_heard_does_not_keep_the_body_from_being_found(layout: Layout) -> None:
+    loop, rng = Loop(layout), np.random.default_rng(3)
+    for i in range(60):
+        whole = epoch(layout, i / 20, np.array([3.0, 2.5, 0.5]), rng=rng)
+        pose = None
+        for one in list(one_by_one(whole, 0.001))[: len(layout.anchors)]:
+            pose = loop(one)
+        if i / 20 < 0.9:
+            assert pose is None
+    assert pose is not None
+    error = np.linalg.norm(pose.position - [3.0, 2.5, 0.5])
+    assert error < 3.0 * np.sqrt(np.trace(pose.covariance[:3, :3]))
+    assert error < 0.6
+
+
+def test_a_body_that_was_carried_away_is_found_again_by_ranges_that_come_one_by_one() -> None:
+    loop, rng = started(PLANE), np.random.default_rng(5)
+    moved = np.array([3.0, -2.0, 0.0])
+    for i in range(10, 30):
+        for one in one_by_one(epoch(PLANE, i / 5, walk(i / 5)[0] + moved, walk(i / 5)[1], rng=rng), 0.012):
+            pose = loop(one)
+    assert pose is not None
+    np.testing.assert_allclose(pose.position, walk(29 / 5)[0] + moved, atol=0.4)
+
+
 def test_silence_gives_the_track_up_and_ranges_start_another() -> None:
     loop = started(PLANE)
     assert loop.filter.pose() is not None
@@ -333,4 +380,3 @@ def test_an_imu_makes_the_flight_of_a_tilting_drone_more_accurate(flight: Path) 
         error = np.array([pose.position for pose in found]) - true
         rmse[name] = np.sqrt(np.mean(np.sum(error**2, axis=1)))
     assert rmse["with"] < 0.8 * rmse["without"], rmse
-    assert evaluate is not None and tracking.SIZE == 15
