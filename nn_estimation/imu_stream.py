@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
@@ -55,6 +56,7 @@ class ImuStream(ABC, Generic[E]):
         self._handlers: dict[str, Callable[[bytes], E | None]] = {}
         self.counts: dict[str, int] = dict.fromkeys((*REASONS, *reasons), 0)
         self._recent: dict[str, int] = {}
+        self._earlier: dict[str, int] = {}  # of the report before
         self._mounting = Rotation.from_euler("xyz", mounting).as_matrix() if any(mounting) else None
         self._pace = Pace(publish_rate)
         self._last = -math.inf  # [s] stamp of the newest sample
@@ -62,7 +64,7 @@ class ImuStream(ABC, Generic[E]):
     @abstractmethod
     def reset(self) -> None:
         """Forget the estimate and all that is in flight; the counts stay."""
-        self._recent = {}
+        self._recent, self._earlier = {}, {}
         self._last = -math.inf
         self._pace.reset()
 
@@ -90,9 +92,9 @@ class ImuStream(ABC, Generic[E]):
         return None
 
     def take_recent(self) -> dict[str, int]:
-        """What was not used since the last call, or the last reset, by reason."""
-        recent, self._recent = self._recent, {}
-        return recent
+        """What was not used since the last call but one, or the last reset, by reason: two reports say so."""
+        earlier, self._earlier, self._recent = self._earlier, self._recent, {}
+        return dict(Counter(earlier) + Counter(self._earlier))
 
     def _listen(self, topic: str, msgtype: str, handler: Callable[[bytes], E | None]) -> None:
         self.topics[topic] = msgtype

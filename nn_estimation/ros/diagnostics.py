@@ -10,7 +10,7 @@ import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
-PERSISTENCE = 1.0  # [s] a level must last before it is reported
+PERSISTENCE = 0.9  # [s] a level must last before it is reported: two reports
 QUIET = 30.0  # [s] between two log lines about the same thing
 
 
@@ -89,8 +89,8 @@ def _text(value: object) -> str:
 class Latency:
     """Own processing time: percentiles an item over the last `RECENT` seconds, and the share of time spent.
 
-    What the middleware takes to publish, and what is done once all is published, counts in the share, not in the
-    percentiles.
+    Calls that finish no item count in the next that does. What the middleware takes to publish, and what is done
+    once all is published, counts in the share, not in the percentiles.
 
     Args:
         budget: [s] an item; the 99th percentile above it warns.
@@ -115,7 +115,7 @@ class Latency:
 
     def reset(self) -> None:
         """Forget all measurements."""
-        self.items, self._calls = 0, 0
+        self.items, self._calls, self._unfinished = 0, 0, 0.0
         self._busy, self._publishing, self._thinking = 0.0, 0.0, 0.0
         self._window, self._window_items = self._clock(), 0
         self._over_since: float | None = None
@@ -125,9 +125,11 @@ class Latency:
         self._busy += seconds + publishing + thinking
         self._publishing += publishing
         self._thinking += thinking
+        self._unfinished += seconds
         if items:
             slot = self._calls % len(self._times)
-            self._times[slot], self._stamps[slot] = seconds / items, self._clock()
+            self._times[slot], self._stamps[slot] = self._unfinished / items, self._clock()
+            self._unfinished = 0.0
             self._calls += 1
             self.items += items
             self._window_items += items

@@ -114,7 +114,7 @@ class ManagedNode(LifecycleNode):
         except Exception as error:
             self.failure = f"{error}" if isinstance(error, (ValueError, OSError)) else f"{error!r}"
             self.get_logger().error(f"cannot be configured: {self.failure}")
-            self._release()
+            self.release()
             return TransitionCallbackReturn.FAILURE
         self.failure = ""
         return TransitionCallbackReturn.SUCCESS
@@ -136,7 +136,7 @@ class ManagedNode(LifecycleNode):
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Lifecycle transition."""
-        self._release()
+        self.release()
         return TransitionCallbackReturn.SUCCESS
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -154,7 +154,8 @@ class ManagedNode(LifecycleNode):
         self.trigger_activate()
         return self.active
 
-    def _release(self) -> None:
+    def release(self) -> None:
+        """Let go of what was configured."""
         for destroy, thing in self._owned:
             destroy(thing)
         self._owned.clear()

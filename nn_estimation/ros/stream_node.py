@@ -163,11 +163,18 @@ class StreamNode(ManagedNode):
             self._setup = self._setups[value]
             self.stream.use(self._setup)
 
+    def release(self) -> None:
+        """See `ManagedNode`."""
+        super().release()
+        self.stream = self._setup = None
+
     def statuses(self) -> list[Status]:
         """See `ManagedNode`."""
         if self.stream is None:
             return []
         found = [] if self._setup is None else [self._model_status()]
+        if not self.active:
+            return [*found, *(Status(name, message="inactive") for name, *_ in self._health(self.stream))]
         found.append(self._latency.status())
         for name, problem, values in self._health(self.stream):
             bad = ERROR if name in self._severe else WARN

@@ -10,7 +10,7 @@ from typing import Any
 from nn_estimation.ros.parameters import Parameter, ParameterError
 from nn_estimation.ros.stream_node import Due, Publication, StreamNode, latency_budget
 from nn_estimation.uwb.estimator import Corrected
-from nn_estimation.uwb.layout import Layout
+from nn_estimation.uwb.layout import ABOVE, BELOW, Layout
 from nn_estimation.uwb.stream import UwbStream
 
 LISTENING = 0.1  # [s]
@@ -34,6 +34,11 @@ class EpochNode(StreamNode):
     def listen(self, stream: UwbStream, parameters: Mapping[str, Any]) -> None:
         """See `StreamNode`."""
         super().listen(stream, parameters)
+        layout = stream.layout
+        if layout.mirrored:
+            side, other = (ABOVE, BELOW) if layout.above else (BELOW, ABOVE)
+            text = f"all anchors are at one height: the body is taken to be {side} them (the anchors file may say"
+            self.get_logger().info(f"{text} side: {other})")
         self._quiet = 0
         self.tick(LISTENING, self._on_tick)
 

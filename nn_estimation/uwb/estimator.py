@@ -9,8 +9,16 @@ import numpy as np
 
 from nn_estimation.uwb.bias import BY_MODEL, FALLBACK_NAMES, LEARNED, NO_POSE, BiasModel
 from nn_estimation.uwb.epochs import Epoch
-from nn_estimation.uwb.gate import ACCEPTED, INVALID, NO_GEOMETRY, STATUS_NAMES, GateParams
-from nn_estimation.uwb.geometry import link_geometry
+from nn_estimation.uwb.gate import (
+    ACCEPTED,
+    INVALID,
+    NO_GEOMETRY,
+    REJECTED_CHI2,
+    STATUS_NAMES,
+    GateParams,
+    GateState,
+)
+from nn_estimation.uwb.geometry import GEOMETRY_FIELDS, NO_ANCHOR, link_geometry
 from nn_estimation.uwb.layout import Layout
 from nn_estimation.uwb.localization import Localization, LocalizationParams, PoseEstimate
 from nn_estimation.uwb.pose_source import PoseSource
@@ -27,6 +35,7 @@ class EstimatorParams:
 
     external_pose: bool = False  # geometry from a pose topic instead of the built-in localization
     pose_timeout: float = 0.5  # [s] after which an external pose is too old
+    pose_std: float = 0.2  # [m] of an external pose along a range
     localization: LocalizationParams = field(default_factory=LocalizationParams)
     gate: GateParams = field(default_factory=GateParams)
 
@@ -62,6 +71,7 @@ class UwbEstimator:
         self.params = params or EstimatorParams()
         self.localization = Localization(layout, self.params.localization, self.params.gate)
         self.pose_source = PoseSource(self.params.pose_timeout)
+        self.pose_gate = GateState(self.params.gate)
         self.counts = dict.fromkeys(STATUS_NAMES, 0)
         self.fallbacks = dict.fromkeys((model.method, *FALLBACK_NAMES[BY_MODEL + 1 :]), 0)
         self.ratios: dict[tuple[int, int, int], float] = {}
@@ -75,6 +85,7 @@ class UwbEstimator:
         """Forget the track; the counts stay."""
         self.localization.reset()
         self.pose_source.reset()
+        self.pose_gate.reset()
         self.ratios.clear()
         self._heard[:] = -math.inf
 
@@ -119,12 +130,36 @@ class UwbEstimator:
             self.layout, position, R_world_body, epoch.tag, epoch.anchor_a, epoch.anchor_b
         )
         bias = self.model.predict(epoch, geometry)
-        status[status == NO_GEOMETRY] = ACCEPTED
-        ratio = np.full(len(status), np.nan)
+        corrected = epoch.measured - bias.bias
+        ratio = self._gate(epoch, corrected, bias.variance, geometry, status)
         return Corrected(
-            epoch, epoch.measured - bias.bias, bias.variance, bias.bias, bias.fallback, status, ratio, geometry,
-            None,
-        )  # fmt: skip
+            epoch, corrected, bias.variance, bias.bias, bias.fallback, status, ratio, geometry, None
+        )
+
+    def _gate(
+        self,
+        epoch: Epoch,
+        corrected: np.ndarray,
+        variance: np.ndarray,
+        geometry: np.ndarray,
+        status: np.ndarray,
+    ) -> np.ndarray:
+        """Set the status of ranges by an external pose, unless most contradict it: then it is the pose that is wrong.
+
+        Returns:
+            (N,) innovation test ratios, NaN where invalid.
+        """
+        to_first, to_second = geometry[:, 0], geometry[:, GEOMETRY_FIELDS.index("distance_b")]
+        predicted = np.where(epoch.anchor_b == NO_ANCHOR, to_first, to_second - to_first)
+        threshold = self.params.gate.chi2_sigmas**2 * (variance + self.params.pose_std**2)
+        ratio = (corrected - predicted) ** 2 / threshold
+        far = ratio > 1.0
+        doubted = self.pose_gate.lost(epoch.stamp, int((ratio <= 1.0).sum()), int(far.sum()))
+        usable = status == NO_GEOMETRY
+        status[usable] = ACCEPTED
+        if not doubted:
+            status[usable & far] = REJECTED_CHI2
+        return ratio
 
     def _without_pose(self, epoch: Epoch, status: np.ndarray) -> Corrected:
         """No pose yet: the affine calibration at the measured range, and a larger variance."""

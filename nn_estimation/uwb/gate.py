@@ -42,6 +42,9 @@ class GateState:
     A gate that shuts before the heading has converged rejects exactly the ranges that would correct it, so it
     stays open until the heading is settled; and once too many ranges of `reopen_after` disagreed, let through
     or not, it is the track that is wrong, not they.
+
+    Attributes:
+        doubted: whether they did, by the last PART that was judged.
     """
 
     def __init__(self, params: GateParams) -> None:
@@ -53,6 +56,7 @@ class GateState:
         self._begun = math.nan  # [s] of the present part
         self._agreeing = self._disagreeing = 0  # ranges of it
         self._rejecting_since = math.nan
+        self.doubted = False
 
     def shut(self, yaw_std: float) -> bool:
         """Whether ranges are gated, given the standard deviation of the heading [rad]."""
@@ -63,14 +67,13 @@ class GateState:
 
         Fewer than half are enough: of few anchors, some agree with a wrong place too.
         """
-        lost = False
         if not stamp - self._begun < PART:
             if self._disagreeing <= MOST_DISAGREEING * (self._agreeing + self._disagreeing):
                 self._rejecting_since = math.nan
             elif math.isnan(self._rejecting_since):
                 self._rejecting_since = self._begun
-            lost = stamp - self._rejecting_since > self.params.reopen_after
+            self.doubted = stamp - self._rejecting_since > self.params.reopen_after
             self._begun, self._agreeing, self._disagreeing = stamp, 0, 0
         self._agreeing += agreeing
         self._disagreeing += disagreeing
-        return lost
+        return self.doubted

@@ -18,7 +18,7 @@ SICK_RATIO = 0.5  # innovation test ratio above which a link is no longer health
 def health(stream: UwbStream) -> list[tuple[str, str, dict[str, object]]]:
     """(aspect, what is wrong or empty, values) of input, links and estimate.
 
-    What was refused or corrected by a stand-in is a problem once: at the first call after it.
+    What was refused is a problem at the two calls after it, what was corrected by a stand-in at one.
     """
     return [_input(stream), _links(stream), _fallback(stream), _estimate(stream)]
 
@@ -88,9 +88,11 @@ def _estimate(stream: UwbStream) -> tuple[str, str, dict[str, object]]:
     estimator = stream.estimator
     values: dict[str, object] = dict(estimator.counts)
     if estimator.params.external_pose:
-        state = (
-            "" if estimator.pose_source.fresh(stream.newest) else "the pose source has stopped or not begun"
-        )
+        state = ""
+        if not estimator.pose_source.fresh(stream.newest):
+            state = "the pose source has stopped or not begun"
+        elif estimator.pose_gate.doubted:
+            state = "the ranges contradict the pose source: another frame, other anchors, or it has drifted"
         return "pose", state, values
     localization = estimator.localization
     values["restarts"] = localization.restarts

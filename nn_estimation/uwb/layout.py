@@ -15,6 +15,8 @@ from scipy.spatial.transform import Rotation
 
 _ANCHOR_KEYS = {"position", "orientation", "yaw_deg"}
 _TAG_KEYS = {*_ANCHOR_KEYS, "topic"}
+BELOW, ABOVE = "below", "above"
+FLAT = 0.1  # [m] about a horizontal plane within which the heights of anchors do not tell above from below
 _FORMAT = "anchors: {a0: {position: [x, y, z]}}, tags: {tag: {position: [x, y, z], yaw_deg: 0}}"
 
 
@@ -48,14 +50,19 @@ class Layout:
         anchors: at least one, names unique.
         tags: at least one, names unique.
         planar_z: height of base_link [m] where the body moves in a plane (roll = pitch = 0), else None.
+        above: whether the body is above anchors that are all at one height, whose ranges do not tell.
 
     Raises:
-        LayoutError: no anchor, no tag, a name used twice, or a name with `-` (it separates the two anchors
-            of a TDoA link).
+        LayoutError: no anchor, no tag, a name or topic used twice, or a name with `-` (it separates the two
+            anchors of a TDoA link).
     """
 
     def __init__(
-        self, anchors: tuple[Anchor, ...], tags: tuple[Tag, ...], planar_z: float | None = None
+        self,
+        anchors: tuple[Anchor, ...],
+        tags: tuple[Tag, ...],
+        planar_z: float | None = None,
+        above: bool = False,
     ) -> None:
         for what, items in (("anchor", anchors), ("tag", tags)):
             names = [item.name for item in items]  # type: ignore[attr-defined]
@@ -68,14 +75,23 @@ class Layout:
                     raise LayoutError(
                         f"{what} name {name} contains '-', which separates the anchors of a TDoA link"
                     )
-        self.anchors, self.tags, self.planar_z = tuple(anchors), tuple(tags), planar_z
+        self.anchors, self.tags, self.planar_z, self.above = tuple(anchors), tuple(tags), planar_z, above
         self.anchor_index = {anchor.name: index for index, anchor in enumerate(anchors)}
         self.tag_index = {tag.name: index for index, tag in enumerate(tags)}
+        topics = [self.tag_topic(tag.name, "range") for tag in tags]
+        for topic in topics:
+            if topics.count(topic) > 1:
+                raise LayoutError(f"two tags have the topic {topic}: every tag needs its own")
 
     @cached_property
     def anchor_positions(self) -> np.ndarray:
         """(A, 3) [m], map frame."""
         return np.array([anchor.position for anchor in self.anchors], dtype=np.float64)
+
+    @property
+    def mirrored(self) -> bool:
+        """Whether ranges fit as well above the anchors as below."""
+        return self.planar_z is None and bool(np.std(self.anchor_positions[:, 2]) < FLAT)
 
     @cached_property
     def tag_positions(self) -> np.ndarray:
@@ -122,9 +138,9 @@ class Layout:
             raise LayoutError(f"{name} is not valid YAML: {error}") from error
         if not isinstance(tree, Mapping) or not tree:
             raise LayoutError(f"{name} is empty; expected {_FORMAT}")
-        if unknown := set(tree) - {"anchors", "tags", "planar"}:
+        if unknown := set(tree) - {"anchors", "tags", "planar", "side"}:
             raise LayoutError(
-                f"{name} has unknown keys {sorted(map(str, unknown))}; known: anchors, tags, planar"
+                f"{name} has unknown keys {sorted(map(str, unknown))}; known: anchors, tags, planar, side"
             )
         try:
             anchors = [
@@ -135,7 +151,12 @@ class Layout:
                 Tag(key, _vector(entry, f"tag {key}"), _rotation(entry, f"tag {key}"), entry.get("topic"))
                 for key, entry in _entries(tree, "tags", _TAG_KEYS)
             ]
-            return cls(tuple(anchors), tuple(tags), _planar_z(tree.get("planar")))
+            side = tree.get("side", BELOW)
+            if side not in (BELOW, ABOVE):
+                raise LayoutError(
+                    f"side is {side!r}; expected {BELOW} or {ABOVE}, where the tags are of the anchors"
+                )
+            return cls(tuple(anchors), tuple(tags), _planar_z(tree.get("planar")), side == ABOVE)
         except LayoutError as error:
             raise LayoutError(f"{name}: {error}") from None
 
@@ -150,6 +171,8 @@ class Layout:
                 tree["tags"][tag.name]["topic"] = tag.topic
         if self.planar_z is not None:
             tree["planar"] = {"z": float(self.planar_z)}
+        if self.above:
+            tree["side"] = ABOVE
         return yaml.safe_dump(tree, sort_keys=False, default_flow_style=None)
 
 

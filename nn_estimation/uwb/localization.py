@@ -82,20 +82,20 @@ class Localization:
                 self.gate.params.chi2_sigmas,
             ]
         )
+        self.restarts = 0
         self._start = Multilateration(layout)
         lever = layout.tag_positions[:, :2]
         self._blind_yaw_variance = float((lever**2).sum(axis=1).max()) / 2  # of a range, heading unknown
         self.reset()
 
     def reset(self) -> None:
-        """Forget everything; the next epochs start a new track."""
+        """Forget everything but how often; the next epochs start a new track."""
         self.p, self.v, self.rate, self.accel_bias = (np.zeros(3) for _ in range(4))
         self.R = np.eye(3)
         self.P = np.zeros((tracking.SIZE, tracking.SIZE))
         self.mask = np.zeros(tracking.SIZE, dtype=np.bool_)
         self.stamp = math.nan
         self.tracking = False
-        self.restarts = 0
         self._last_accepted = math.nan
         self._imu: tuple[float, np.ndarray, np.ndarray] | None = None
         self._start.reset()
@@ -110,20 +110,19 @@ class Localization:
         """Propagate to an IMU sample; gyro (3,) [rad/s] and accel (3,) [m/s^2] in base_link, +g up at rest."""
         if not (np.isfinite(gyro).all() and np.isfinite(accel).all()):
             return
-        if self.tracking and self._imu is None:
-            self._change_mode(imu=True)
+        self._start.add_accel(accel)
+        self._drop_old_imu(stamp)
         if self.tracking:
             self._predict(stamp)
-        self._start.add_accel(accel)
+            if self._imu is None:
+                self._change_mode(imu=True)
         self._imu = (stamp, np.array(gyro, dtype=np.float64), np.array(accel, dtype=np.float64))
 
     def predict(self, stamp: float) -> None:
         """Carry the state to the stamp of an epoch."""
+        self._drop_old_imu(stamp)
         if not self.tracking:
             return
-        if self._imu is not None and stamp - self._imu[0] > self.params.max_imu_step:
-            self._imu = None
-            self._change_mode(imu=False)
         self._predict(stamp)
         if stamp - self._last_accepted > self.params.hold:
             self._lose()
@@ -211,6 +210,13 @@ class Localization:
         self._clear_masked()
         self.gate.reset()
 
+    def _drop_old_imu(self, stamp: float) -> None:
+        """What was measured before a gap says nothing of the motion in it."""
+        if self._imu is not None and stamp - self._imu[0] > self.params.max_imu_step:
+            self._imu = None
+            if self.tracking:
+                self._change_mode(imu=False)
+
     def _set_mask(self, imu: bool) -> None:
         planar = self.layout.planar_z is not None
         heading = imu or self._start.heading_observable
@@ -277,6 +283,6 @@ class Localization:
         return bool(np.isfinite(self.p).all() and np.isfinite(self.R).all() and np.isfinite(self.P).all())
 
     def _lose(self) -> None:
-        restarts, imu = self.restarts + 1, self._imu
+        imu = self._imu
         self.reset()
-        self.restarts, self._imu = restarts, imu
+        self.restarts, self._imu = self.restarts + 1, imu

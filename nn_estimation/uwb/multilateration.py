@@ -182,16 +182,24 @@ class Multilateration:
             np.sqrt([variance for _, _, variance in links.values()]),
             layout.planar_z,
         )
-        below = ranges.state(layout.anchor_positions.mean(axis=0) - [0.0, 0.0, 0.5])
         if not turned:
-            return self._believed(ranges, _fit(ranges, below), tilt)
-        on_axis = replace(ranges, levers=ranges.levers * [0.0, 0.0, 1.0])
-        near = _fit(on_axis, below).x
+            return self._believed(ranges, self._placed(ranges), tilt)
+        near = self._placed(replace(ranges, levers=ranges.levers * [0.0, 0.0, 1.0])).x
         fits = [_fit(ranges, np.append(near, yaw)) for yaw in _headings(ranges, near)]
         best, *others = sorted(fits, key=lambda fit: fit.cost)
         if patient and any(_contradict(best, other) for other in others):
             return None
         return self._believed(ranges, best, tilt)
+
+    def _placed(self, ranges: RangeResiduals) -> Any:
+        """The best fit without a heading; of two that mirror each other, the one on the side that the layout says."""
+        middle, off = self.layout.anchor_positions.mean(axis=0), np.array([0.0, 0.0, 0.5])
+        sides = (middle + off, middle - off) if self.layout.above else (middle - off, middle + off)
+        here = _fit(ranges, ranges.state(sides[0]))
+        if ranges.planar_z is not None:
+            return here
+        there = _fit(ranges, ranges.state(sides[1]))
+        return there if there.cost < here.cost - AS_GOOD else here
 
     def _believed(self, ranges: RangeResiduals, found: Any, tilt: np.ndarray) -> Fix | None:
         """The fix of a solution, None where it is too uncertain."""

@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 from scipy.spatial.transform import Rotation
 
+SPACING = 0.02  # [s] at least between the two poses: the noise of closer ones is a large velocity
+
 
 class PoseSource:
-    """Extrapolates the last two poses at constant velocity and turn rate.
+    """Extrapolates the newest pose at the velocity and turn rate since one before it.
 
     Args:
         timeout: [s] after the newest pose from which on there is none.
@@ -27,6 +29,8 @@ class PoseSource:
             return False
         if self._poses and stamp <= self._poses[-1][0]:
             return False
+        if len(self._poses) == 2 and stamp - self._poses[1][0] < SPACING:
+            self._poses.pop()
         self._poses = [*self._poses[-1:], (stamp, np.array(position), Rotation.from_quat(quaternion))]
         return True
 

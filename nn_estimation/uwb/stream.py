@@ -31,6 +31,11 @@ class Refused:
     counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(REASONS, 0))
     unknown_anchors: set[str] = field(default_factory=set)
 
+    def with_(self, later: Refused) -> Refused:
+        """Both together."""
+        counts = {reason: count + later.counts[reason] for reason, count in self.counts.items()}
+        return Refused(counts, self.unknown_anchors | later.unknown_anchors)
+
 
 class UwbStream:
     """Feeds an estimator from topics.
@@ -69,7 +74,7 @@ class UwbStream:
         self.counts = dict.fromkeys(REASONS, 0)
         self.last_heard: dict[tuple[int, int, int], float] = {}
         self.unknown_anchors: set[str] = set()
-        self._recent = Refused()
+        self._recent, self._earlier = Refused(), Refused()
         self.topics: dict[str, str] = {}
         self._handlers: dict[str, Callable[[str, bytes], None]] = {}
         self._links: dict[str, tuple[int, int] | None] = {}
@@ -110,16 +115,16 @@ class UwbStream:
         self.estimator.reset()
         self.last_heard.clear()
         self.unknown_anchors.clear()
-        self._recent = Refused()
+        self._recent, self._earlier = Refused(), Refused()
 
     def use(self, model: BiasModel) -> None:
         """Change to another bias model under way."""
         self.estimator.model = model
 
     def take_recent_refused(self) -> Refused:
-        """What was refused since the last call, or the last reset."""
-        recent, self._recent = self._recent, Refused()
-        return recent
+        """What was refused since the last call but one, or the last reset: two reports say so."""
+        earlier, self._earlier, self._recent = self._earlier, self._recent, Refused()
+        return earlier.with_(self._earlier)
 
     def feed(self, topic: str, data: bytes) -> None:
         """Take in a message; whatever is wrong with it is counted, never raised."""
@@ -172,9 +177,10 @@ class UwbStream:
         if pair is None:
             names = message.frame_id.split("-")
             found = [self._anchor(name) for name in names]
-            if len(found) != 2 or found[0] is None or found[1] is None:
-                if len(found) != 2:
-                    self._refuse_anchor(message.frame_id)
+            if None in found:
+                return
+            if len(set(found)) != 2 or len(found) != 2:
+                self._refuse_anchor(message.frame_id)
                 return
             pair = self._links[message.frame_id] = (found[0], found[1])
         if self._stamped(message.stamp_ns):

@@ -51,7 +51,7 @@ class Robot:
 
     def __init__(self, probe: Any, anchors: Path, prefix: str = "") -> None:
         self.probe, self.layout, self.prefix = probe, Layout.from_yaml(anchors), prefix
-        self.stamp = 1000.0
+        self.stamp, self.position = 1000.0, (2.0, 3.0)
         for tag in TAGS:  # both before the first message: one that waits for the other is late
             probe.publish(Range, f"{prefix}/{tag}/uwb/range")
 
@@ -59,7 +59,7 @@ class Robot:
         for _ in range(epochs):
             self.stamp += period
             for tag in TAGS:
-                messages = ranges(self.layout, tag, self.stamp)
+                messages = ranges(self.layout, tag, self.stamp, self.position)
                 if only is not None:
                     messages = [m for m in messages if cdr.decode_range(m).frame_id in only]
                 self.probe.publish(Range, f"{self.prefix}/{tag}/uwb/range", *messages)
@@ -277,10 +277,13 @@ def test_reset_forgets_the_track(node: Any, probe: Any, anchors: Path, until: Ca
     robot = Robot(probe, anchors)
     robot.send(60)
     until(lambda: probe.heard["/odometry/uwb"])
+    time.sleep(1.0)  # what is held back is let go
     assert probe.call(Trigger, "/uwb_bias_node/reset", Trigger.Request()).success
     before = len(probe.heard["/odometry/uwb"])
+    robot.position = (3.5, 1.5)  # a track would take a second to believe that
     robot.send(60)
-    until(lambda: len(probe.heard["/odometry/uwb"]) > before)
+    moved = until(lambda: probe.heard["/odometry/uwb"][before:])[0].pose.pose.position
+    assert np.hypot(moved.x - robot.position[0], moved.y - robot.position[1]) < 0.3
 
 
 def test_a_pose_source_that_stops_is_reported(

@@ -4,7 +4,7 @@ import pytest
 
 pytest.importorskip("diagnostic_msgs")
 
-from nn_estimation.ros.diagnostics import OK, WARN, Latency, Status
+from nn_estimation.ros.diagnostics import OK, WARN, Diagnostics, Latency, Status
 
 P50, P99 = "p50 [us/range]", "p99 [us/range]"
 
@@ -58,6 +58,27 @@ def test_a_time_is_a_range_s_share_of_its_call() -> None:
     clock.now += 1.0
     latency.add(800e-6, 8)
     assert latency.status().values[P50] == pytest.approx(100.0)
+
+
+def test_calls_that_finish_nothing_count_in_the_next_that_does() -> None:
+    clock = Clock()
+    latency = Latency(100e-6, clock=clock)
+    clock.now += 1.0
+    for items in (0, 0, 0, 8):
+        latency.add(200e-6, items)
+    assert latency.status().values[P50] == pytest.approx(100.0)
+
+
+def test_a_problem_of_one_report_is_not_said_and_one_of_two_is() -> None:
+    """Reports come every second or a little earlier."""
+    clock, said = Clock(), []
+    diagnostics = Diagnostics("node", "", lambda level, text: said.append(text), clock)
+    levels = []
+    for level in (OK, WARN, OK, OK, WARN, WARN, OK, OK):
+        clock.now += 0.98
+        levels.append(diagnostics.array([Status("input", level, "bad")]).status[0].level)
+    assert levels == [OK, OK, OK, OK, OK, WARN, WARN, OK]
+    assert said == ["input: bad"]
 
 
 def test_nothing_measured_is_no_latency() -> None:

@@ -140,6 +140,23 @@ def test_problems_are_warnings_and_errors_where_they_are_severe(make: Callable[.
     assert aspects[0].values == {"total": 15}
 
 
+def test_what_is_not_active_has_no_problems_and_what_is_cleaned_up_says_nothing(
+    make: Callable[..., SumNode],
+) -> None:
+    node = make(use_network=False)
+    node.trigger_configure()
+    node.stream.total = 11
+    assert [(s.name, s.level, s.message) for s in node.statuses()][-2:] == [
+        ("input", OK, "inactive"),
+        ("other", OK, "inactive"),
+    ]
+    node.trigger_activate()
+    assert [s.level for s in node.statuses()][-2:] == [ERROR, WARN]
+    node.trigger_deactivate()
+    node.trigger_cleanup()
+    assert node.statuses() == []
+
+
 def test_a_network_needs_a_model(make: Callable[..., SumNode]) -> None:
     wanting = make()
     assert not wanting.autostart()

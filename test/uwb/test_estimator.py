@@ -1,5 +1,6 @@
 """The estimator: the network sees the geometry alone, and the filter stays in charge."""
 
+import math
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import replace
@@ -23,6 +24,7 @@ from nn_estimation.uwb.bias import (
     NO_POWER,
     OUT_OF_RANGE,
     UNKNOWN_LINK,
+    AsMeasured,
     BiasModel,
 )
 from nn_estimation.uwb.epochs import Epoch
@@ -36,7 +38,7 @@ from nn_estimation.uwb.gate import (
     REJECTED_KINEMATIC,
     STATUS_NAMES,
 )
-from nn_estimation.uwb.geometry import GEOMETRY_FIELDS, NO_ANCHOR, link_geometry
+from nn_estimation.uwb.geometry import GEOMETRY_FIELDS, NO_ANCHOR, link_geometry, true_difference
 from nn_estimation.uwb.layout import Anchor, Layout, Tag
 from nn_estimation.uwb.learned_bias import load_bias_models
 from nn_estimation.uwb.replay import layout_of, replay
@@ -318,7 +320,56 @@ def test_with_an_external_pose_the_geometry_is_that_pose(
     geometry = link_geometry(layout, position, np.eye(3), epoch.tag, epoch.anchor_a, epoch.anchor_b)
     np.testing.assert_array_equal(result.geometry, geometry)
     np.testing.assert_array_equal(result.bias, models["network"].predict(epoch, geometry).bias)
-    assert (result.status == ACCEPTED).all() and result.pose is None
+    assert result.pose is None
+
+
+def test_an_external_pose_tells_which_range_is_wrong_and_is_wrong_itself_where_most_are(
+    layout: Layout, models: dict[str, BiasModel], epochs: list[Epoch]
+) -> None:
+    estimator = UwbEstimator(layout, models["raw"], EstimatorParams(external_pose=True))
+    at, unit, epoch = np.array([0.3, -0.4, 1.2]), np.array([0.0, 0.0, 0.0, 1.0]), deepcopy(epochs[-1])
+    geometry = link_geometry(layout, at, np.eye(3), epoch.tag, epoch.anchor_a, epoch.anchor_b)
+    epoch.measured[:] = true_difference(geometry)
+    epoch.measured[2] += 5.0
+    epoch.measured[3] = np.nan
+    for i in range(60):
+        epoch.stamp += 0.05
+        pose = at if i < 20 else at + np.array([5.0, 0.0, 0.0])
+        estimator.update_pose(epoch.stamp, pose, unit)
+        result = estimator.update(epoch)
+        if i < 20:
+            assert result.status[2] == REJECTED_CHI2 and result.status[3] == INVALID
+            assert (np.delete(result.status, [2, 3]) == ACCEPTED).all() and not estimator.pose_gate.doubted
+            assert result.ratio[2] > 1.0 > np.nanmax(np.delete(result.ratio, 2))
+        if i == 22:
+            assert (result.status == REJECTED_CHI2).mean() > 0.5
+    assert estimator.pose_gate.doubted and set(result.status.tolist()) == {ACCEPTED, INVALID}
+
+
+@pytest.mark.parametrize("pause", [0.0, 0.001, 0.005], ids=["one stamp", "1 ms apart", "5 ms apart"])
+def test_outliers_are_rejected_whether_or_not_tags_share_a_stamp(pause: float) -> None:
+    """The errors of a link stay alike for a while; those of two tags do not because they are measured together."""
+    rng, sigma = np.random.default_rng(0), 0.05
+    corners = [(x, y, z) for x in (0.0, 8.0) for y in (0.0, 6.0) for z in (0.3, 2.6)]
+    tags = (Tag("left", np.array([0.25, 0.2, 0.0])), Tag("right", np.array([-0.25, -0.2, 0.0])))
+    room = Layout(tuple(Anchor(f"a{i}", np.array(c)) for i, c in enumerate(corners)), tags, planar_z=0.5)
+    estimator = UwbEstimator(room, AsMeasured(sigma**2, 0.08))
+    anchors, one_way = np.arange(8), np.full(8, NO_ANCHOR)
+    rejected = outliers = 0
+    for i in range(200):
+        for tag in range(2):
+            mine = np.full(8, tag)
+            geometry = link_geometry(room, np.array([3.0, 2.5, 0.5]), np.eye(3), mine, anchors, one_way)
+            wrong = (rng.random(8) < 0.05) & (i > 40)
+            measured = geometry[:, 0] + sigma * rng.standard_normal(8) + 3.0 * wrong
+            stamp = i / 20 + tag * pause
+            epoch = Epoch(stamp, mine, anchors, one_way, measured, np.zeros(8), np.full((8, 12), np.nan))
+            status = estimator.update(epoch).status
+            outliers += wrong.sum()
+            rejected += (wrong & (status == REJECTED_KINEMATIC) | wrong & (status == REJECTED_CHI2)).sum()
+    pose = estimator.localization.pose()
+    assert pose is not None and rejected == outliers > 50
+    assert pose.yaw_std < math.radians(5.0)
 
 
 def swapped(order: Callable[[np.ndarray], np.ndarray], epoch: Epoch) -> Epoch:

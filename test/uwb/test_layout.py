@@ -78,6 +78,11 @@ TAGS = "tags: {tag: {position: [0, 0, 0]}}\n"
         ("anchors: {a-0: {position: [0, 0, 0]}}\n" + TAGS, "a-0 contains '-'"),
         (ANCHORS + TAGS + "planar: 0.5\n", "planar is 0.5; expected"),
         (ANCHORS + TAGS + "frame: map\n", "unknown keys .*frame"),
+        (ANCHORS + TAGS + "side: left\n", "side is 'left'; expected below or above"),
+        (
+            ANCHORS + "tags: {rear: {position: [0, 0, 0]}, tag1: {position: [1, 0, 0], topic: rear}}\n",
+            "two tags have the topic rear/uwb/range",
+        ),
         ("anchors: [\n", "not valid YAML"),
         (
             "anchors: {a0: {position: [0, 0, 0], orientation: [0, 0, 0, 1], yaw_deg: 3}}\n" + TAGS,

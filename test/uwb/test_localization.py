@@ -346,6 +346,36 @@ def test_an_imu_that_stops_leaves_a_level_body_at_constant_velocity() -> None:
     assert abs(yaw_of(pose) - 0.5) < 0.2
 
 
+def test_a_gap_of_all_inputs_is_not_filled_with_what_was_measured_before_it() -> None:
+    """The IMU, whose turn was not to last, comes back first."""
+    loop, rng, at, up = Loop(SPACE), np.random.default_rng(7), np.array([4.0, 3.0, 1.0]), [0.0, 0.0, 9.80665]
+    for i in range(60):
+        turn = 0.4 if i == 59 else 0.0
+        for k in range(4):
+            loop.filter.update_imu(i / 20 - 0.05 + k / 80, np.array([0.0, 0.0, turn]), np.array(up))
+        before = loop(epoch(SPACE, i / 20, at, 0.5, rng=rng))
+    loop.filter.update_imu(59 / 20 + 1.5, np.zeros(3), np.array(up))
+    after = loop.filter.pose()
+    assert before is not None and after is not None
+    assert abs(yaw_of(after) - 0.5) < 0.1 and after.yaw_std > 2.0 * before.yaw_std
+    assert loop.filter.restarts == 0
+
+
+def test_an_imu_that_begins_during_a_track_levels_it_by_its_first_sample() -> None:
+    loop, tilt = started(SPACE), Rotation.from_euler("x", 0.3)
+    loop.filter.update_imu(2.0, np.zeros(3), tilt.inv().apply([0.0, 0.0, 9.80665]))
+    pose = loop.filter.pose()
+    assert pose is not None
+    np.testing.assert_allclose(pose.R_world_body[2], tilt.as_matrix()[2], atol=1e-6)
+
+
+def test_how_often_a_track_was_given_up_survives_a_reset() -> None:
+    loop = started(PLANE)
+    loop.filter.predict(39 / 20 + 1.1 * loop.filter.params.hold)
+    loop.filter.reset()
+    assert loop.filter.restarts == 1
+
+
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_an_imu_sample_that_is_no_number_is_ignored(bad: float) -> None:
     loop = started(SPACE)

@@ -128,6 +128,25 @@ def test_old_ranges_are_forgotten() -> None:
         assert begin.add(Epoch.of(50.0 + 0.4 * n, [link]), model, imu=False) is None
 
 
+@pytest.mark.parametrize("above", [False, True])
+def test_anchors_at_one_height_place_the_body_on_the_side_that_the_layout_says(above: bool) -> None:
+    corners = [Anchor(f"a{i}", np.array([*c[:2], 2.0])) for i, c in enumerate(CORNERS[::2])]
+    room = Layout(tuple(corners), TAGS, above=above)
+    at = np.array([3.0, 2.0, 3.5 if above else 0.5])
+    fix = start(room, epoch(room, at, 0.5, noise=0.02))
+    assert fix is not None and room.mirrored
+    np.testing.assert_allclose(fix.position, at, atol=0.3)
+
+
+def test_anchors_at_several_heights_tell_that_the_body_is_above_them() -> None:
+    corners = [Anchor(f"a{i}", np.array([*c[:2], 1.2 * (i % 2)])) for i, c in enumerate(CORNERS[::2])]
+    room = Layout(tuple(corners), TAGS)
+    at = np.array([3.0, 2.0, 2.6])
+    fix = start(room, epoch(room, at, 0.5, noise=0.005))
+    assert fix is not None and not room.mirrored
+    np.testing.assert_allclose(fix.position, at, atol=0.3)
+
+
 def test_ranges_that_are_no_numbers_are_left_out() -> None:
     room = layout()
     one = epoch(room, np.array([3.0, 2.0, 1.0]), 0.5)

@@ -30,6 +30,15 @@ def test_a_body_that_moves_and_turns_steadily_is_extrapolated_exactly(seed: int,
     np.testing.assert_allclose(found[1], rotation.as_matrix(), atol=1e-9)
 
 
+def test_two_poses_that_are_close_in_time_do_not_make_a_large_velocity() -> None:
+    source = PoseSource(timeout=0.5)
+    for t, x in ((10.0, 1.0), (10.05, 1.01), (10.0501, 1.012)):
+        source.update(t, np.array([x, 0.0, 0.0]), UPRIGHT)
+    found = source.at(10.07)
+    assert found is not None
+    np.testing.assert_allclose(found[0], [1.012 + 0.0199 * 0.012 / 0.0501, 0.0, 0.0], atol=1e-9)
+
+
 def test_there_is_no_pose_before_the_first_and_after_the_timeout() -> None:
     source = PoseSource(timeout=0.5)
     assert source.at(10.0) is None

@@ -77,7 +77,9 @@ def test_a_gap_in_the_truth_is_not_interpolated(tmp_path: Path) -> None:
 
 def test_unknown_anchors_and_impossible_ranges_are_left_out(tmp_path: Path) -> None:
     made = recording()
-    for n, (anchor, value) in enumerate((("a", 5.0), ("x", 5.0), ("a", np.nan), ("a", -1.0), ("a", np.inf))):
+    for n, (anchor, value) in enumerate(
+        (("a", 5.0), ("x", 5.0), ("a", np.nan), ("a", -1.0), ("a", 0.0), ("a", np.inf))
+    ):
         made.add_range("uwb/range", 1.0 + n, anchor, value)
     made.add_range("uwb/tdoa", 7.0, "a-x", 1.0)
     assert len(read_samples([made.write(tmp_path)])) == 1

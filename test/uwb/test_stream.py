@@ -94,6 +94,12 @@ def test_an_unknown_anchor_is_counted_and_named() -> None:
     assert list(source.flush()) == []
 
 
+def test_a_difference_to_the_same_anchor_is_none() -> None:
+    source = stream()
+    source.feed("left/uwb/tdoa", cdr.encode_range(cdr.RangeMessage(1, "a0-a0", 0.0, 0.0)))
+    assert source.counts[UNKNOWN_ANCHOR] == 1 and source.unknown_anchors == {"a0-a0"}
+
+
 def test_a_stamp_of_zero_is_counted() -> None:
     source = stream()
     source.feed("left/uwb/range", cdr.encode_range(cdr.RangeMessage(0, "a0", 2.0, 0.0)))
