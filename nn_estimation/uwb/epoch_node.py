@@ -37,7 +37,9 @@ class EpochNode(StreamNode):
         layout = stream.layout
         if layout.mirrored:
             side, other = (ABOVE, BELOW) if layout.above else (BELOW, ABOVE)
-            text = f"all anchors are at one height: the body is taken to be {side} them (the anchors file may say"
+            text = (
+                f"all anchors are in one plane: the body is taken to be {side} them (the anchors file may say"
+            )
             self.get_logger().info(f"{text} side: {other})")
         self._quiet = 0
         self.tick(LISTENING, self._on_tick)

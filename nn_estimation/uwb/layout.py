@@ -16,7 +16,7 @@ from scipy.spatial.transform import Rotation
 _ANCHOR_KEYS = {"position", "orientation", "yaw_deg"}
 _TAG_KEYS = {*_ANCHOR_KEYS, "topic"}
 BELOW, ABOVE = "below", "above"
-FLAT = 0.1  # [m] about a horizontal plane within which the heights of anchors do not tell above from below
+FLAT = 0.1  # [m] about a plane within which anchors do not tell one side of it from the other
 _FORMAT = "anchors: {a0: {position: [x, y, z]}}, tags: {tag: {position: [x, y, z], yaw_deg: 0}}"
 
 
@@ -50,7 +50,7 @@ class Layout:
         anchors: at least one, names unique.
         tags: at least one, names unique.
         planar_z: height of base_link [m] where the body moves in a plane (roll = pitch = 0), else None.
-        above: whether the body is above anchors that are all at one height, whose ranges do not tell.
+        above: whether the body is above anchors that are all in one plane, whose ranges do not tell.
 
     Raises:
         LayoutError: no anchor, no tag, a name or topic used twice, or a name with `-` (it separates the two
@@ -90,8 +90,11 @@ class Layout:
 
     @property
     def mirrored(self) -> bool:
-        """Whether ranges fit as well above the anchors as below."""
-        return self.planar_z is None and bool(np.std(self.anchor_positions[:, 2]) < FLAT)
+        """Whether ranges fit as well on the other side of the anchors."""
+        if self.planar_z is not None:
+            return False
+        off = self.anchor_positions - self.anchor_positions.mean(axis=0)
+        return bool(np.linalg.eigvalsh(off.T @ off)[0] < len(off) * FLAT**2)
 
     @cached_property
     def tag_positions(self) -> np.ndarray:

@@ -176,10 +176,10 @@ class UwbStream:
         pair = self._links.get(message.frame_id)
         if pair is None:
             names = message.frame_id.split("-")
-            found = [self._anchor(name) for name in names]
-            if None in found:
+            found = [index for name in names if (index := self._anchor(name)) is not None]
+            if len(found) != len(names):
                 return
-            if len(set(found)) != 2 or len(found) != 2:
+            if len(names) != 2 or found[0] == found[1]:
                 self._refuse_anchor(message.frame_id)
                 return
             pair = self._links[message.frame_id] = (found[0], found[1])

@@ -87,7 +87,7 @@ def test_corrected_ranges_and_odometry_come_out(
     corrected = probe.heard["/left/uwb/range_corrected"]
     while not corrected:  # until DDS has matched the two ends
         robot.send(1)
-    time.sleep(0.5)
+    time.sleep(1.0)  # what is held back is let go
     before = len(corrected)
     robot.send(100)
     until(lambda: len(corrected) == before + 400)

@@ -28,6 +28,7 @@ def test_no_two_claims_share_a_domain_within_or_between_processes() -> None:
 
 def test_a_network_of_its_own_leaves_what_the_user_has_set(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "SUBNET")
+    monkeypatch.delenv("FASTDDS_DEFAULT_PROFILES_FILE", raising=False)
     monkeypatch.setenv("FASTRTPS_DEFAULT_PROFILES_FILE", "mine.xml")
     environment = own_network()
     assert environment["ROS_AUTOMATIC_DISCOVERY_RANGE"] == "SUBNET"
