@@ -261,7 +261,11 @@ def take(
     """
     if trusted:
         for each in rows(measured, state, gyro, c):
-            state.P[each.part, each.part] += np.outer(each.unexplained, each.unexplained)
+            more = np.zeros(SIZE)
+            more[each.part] = each.unexplained
+            if each.part == ROTATION:  # it turns where it is, see `first_state`
+                more[POSITION] = np.cross(state.p, each.unexplained)
+            state.P += np.outer(more, more)
     *filtered, _ = state.arrays()
     gate = GATES[1 if isinstance(measured, Speed) else 3]
     limit = math.inf if trusted else gate

@@ -9,7 +9,11 @@ import pytest
 
 from nn_estimation.bags import BagReader
 from nn_estimation.datasets.registry import import_set
+from nn_estimation.dead_reckoning.aiding import Aided
+from nn_estimation.dead_reckoning.constants import Constants
+from nn_estimation.dead_reckoning.estimator import DeadReckoning
 from nn_estimation.dead_reckoning.filter import GRAVITY
+from nn_estimation.dead_reckoning.measurements import Aid, Known
 from nn_estimation.dead_reckoning.starting import Start
 from nn_estimation.dead_reckoning.stream import FIX_TOPIC, IMU_TOPIC, ODOMETRY_TOPIC, WHEEL_TOPIC
 from nn_estimation.imu_stream import INVALID_SAMPLE, INVALID_STAMP, JUMP, LATE, MALFORMED
@@ -62,6 +66,31 @@ def test_a_gap_of_a_second_is_bridged_with_a_covariance_that_says_so() -> None:
     assert np.trace(estimate.covariance[:3, :3]) > 10 * np.trace(before.covariance[:3, :3])
     error = np.linalg.norm(estimate.position - true_pose(stamp(200))[0])
     assert error < 3.0 * np.sqrt(np.trace(estimate.covariance[:3, :3]))
+
+
+def test_a_gap_costs_the_same_however_far_from_the_origin() -> None:
+    """A vehicle that turned in the gap turned where it was; a fix then says little of the heading."""
+    noise = np.eye(3)
+    found = []
+    for away in (0.0, 5000.0):
+        estimator = DeadReckoning(Constants())
+        aided = Aided(estimator)
+        aided.source(FIX_TOPIC)
+        estimator.start(0.0, np.array([away, away, 0.0]), noise, np.array([SPEED, 0.0, 0.0]))
+        level = np.array([0.0, 0.0, GRAVITY])
+        for n in range(1, 101):
+            aided.update(n * DT, np.zeros(3), level)
+        after = aided.update(2.0, np.zeros(3), level)
+        assert after is not None
+        aided.measure(FIX_TOPIC, Aid(2.0, Known(after.position + np.array([0.0, 1.5, 0.0]), noise)))
+        corrected = estimator.estimate()
+        assert corrected is not None
+        found.append((after.covariance, corrected.covariance, corrected.velocity))
+    for near, far in zip(*found, strict=True):
+        np.testing.assert_allclose(near, far, rtol=1e-5, atol=1e-5)
+    gap, fixed, _ = found[0]
+    assert np.sqrt(np.diag(gap)[:3]).max() < 3.5
+    assert np.sqrt(fixed[5, 5]) > 0.2
 
 
 def test_a_gap_of_an_hour_ends_the_estimate_until_there_is_a_start() -> None:
