@@ -90,6 +90,7 @@ class DeadReckoningStream(ImuStream[Estimate]):
         """See `ImuStream`."""
         super().reset()
         self.estimator.reset()
+        self.estimator.use(self.setup.constants, self.setup.network)  # which another rate may have turned off
         self.starter.reset()
         self.aided.forget()
         self.checks.reset()

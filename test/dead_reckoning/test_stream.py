@@ -184,6 +184,18 @@ def test_a_network_for_another_rate_is_off_and_comes_back(learned: Setup) -> Non
     assert aspect(found, "network")[0] == "" or "out of range" in aspect(found, "network")[0]
 
 
+def test_a_network_that_another_rate_turned_off_is_back_after_a_reset(learned: Setup) -> None:
+    found = DeadReckoningStream(learned, StreamParams("odometry"))
+    found.feed(ODOMETRY_TOPIC, odometry(BEGIN))
+    last = fed_at(found, 200.0, 10.0)
+    assert found.estimator.network is None
+    found.reset()
+    assert found.estimator.network is learned.network
+    found.feed(ODOMETRY_TOPIC, odometry(last))
+    fed_at(found, 100.0, 5.0, last)
+    assert found.estimator.network is learned.network
+
+
 def test_a_warmed_up_network_has_forgotten_the_warm_up(learned: Setup) -> None:
     warm_up(learned)
     assert learned.network is not None
