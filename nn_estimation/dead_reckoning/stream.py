@@ -13,11 +13,11 @@ from nn_estimation.dead_reckoning import sources
 from nn_estimation.dead_reckoning.aiding import Aided
 from nn_estimation.dead_reckoning.checks import SignalChecks
 from nn_estimation.dead_reckoning.estimator import GIVE_UP, DeadReckoning, Estimate, earth_rate
-from nn_estimation.dead_reckoning.kernel import finite
 from nn_estimation.dead_reckoning.measurements import Aid, Speed
 from nn_estimation.dead_reckoning.model import Setup
 from nn_estimation.dead_reckoning.starting import Start, Starter
 from nn_estimation.geodesy import LocalFrame
+from nn_estimation.imu_checks import beyond
 from nn_estimation.imu_stream import INVALID_SAMPLE, ImuStream
 from nn_estimation.recorded import IMU_TOPIC
 
@@ -112,7 +112,7 @@ class DeadReckoningStream(ImuStream[Estimate]):
         if not self._stamped(message.stamp_ns):
             return None
         stamp, gyro, accel = message.stamp_ns * 1e-9, message.gyro, message.accel
-        if not finite(gyro, accel):
+        if beyond(gyro, accel):
             self._refuse(INVALID_SAMPLE)
             return None
         dt = self._since_last(stamp)

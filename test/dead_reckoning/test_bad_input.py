@@ -36,6 +36,28 @@ def test_samples_that_are_no_numbers_are_counted_and_bridged(value: float) -> No
     assert "invalid" not in aspect(found, "input")[0]  # said once
 
 
+@pytest.mark.parametrize("value", [5e3, 1e30, 1e200])
+def test_one_sample_that_no_imu_measures_is_counted_and_bridged(value: float) -> None:
+    """A bit that tipped over: no gap and no start comes of it, and no fault is seen in the means."""
+    found = running()
+    assert found.feed(IMU_TOPIC, imu(100, GYRO, ACCEL + np.array([value, 0.0, 0.0]))) is None
+    assert found.feed(IMU_TOPIC, imu(101, GYRO - np.array([0.0, 0.0, value]))) is None
+    estimates = run(found, 102, 700)
+    assert all(estimate is not None for estimate in estimates)
+    assert found.counts[INVALID_SAMPLE] == 2
+    assert aspect(found, "signals")[0] == ""
+    assert estimates[0] is not None
+    np.testing.assert_allclose(estimates[0].position, true_pose(stamp(102))[0], atol=0.05)
+
+
+def test_a_gyro_in_degrees_is_named_though_its_fastest_turns_are_no_samples() -> None:
+    found = stream(aiding="odometry")
+    for n in range(900):
+        found.feed(IMU_TOPIC, imu(n, np.array([0.0, 0.0, 120.0 if n % 300 < 100 else 60.0])))
+    assert "in deg/s" in aspect(found, "signals")[0]
+    assert found.counts[INVALID_SAMPLE] == 300
+
+
 def test_repeated_and_backward_stamps_are_left_out() -> None:
     found = running()
     before = found.estimator.estimate()
