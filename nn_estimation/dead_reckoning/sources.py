@@ -58,7 +58,7 @@ def of_fix(message: cdr.FixMessage, frame: LocalFrame, antenna: np.ndarray) -> A
     if not np.isfinite(message.place).all() or abs(message.place[0]) > 90.0:
         raise SourceError("invalid place")
     latitude, longitude = np.radians(message.place[:2])
-    covariance = message.covariance.reshape(3, 3) * (message.covariance_type > 0)
+    covariance = np.where(message.covariance_type > 0, message.covariance.reshape(3, 3), 0.0)
     known = _known(frame.position(latitude, longitude, message.place[2]), covariance, FIX_STD)
     if known is None:
         raise SourceError("unknown place")
@@ -82,12 +82,14 @@ def of_wheels(message: cdr.TwistCovarianceMessage) -> Speed:
     """Forward speed in a geometry_msgs/TwistWithCovarianceStamped of the vehicle.
 
     Raises:
-        SourceError: not finite.
+        SourceError: not finite, or not given.
     """
     speed, variance = float(message.velocity[0]), float(message.covariance[0])
     if not (math.isfinite(speed) and math.isfinite(variance)):
         raise SourceError("invalid speed")
-    return Speed(message.stamp_ns * 1e-9, speed, max(variance, 0.0))
+    if not 0.0 <= variance < UNKNOWN:
+        raise SourceError("unknown speed")
+    return Speed(message.stamp_ns * 1e-9, speed, variance)
 
 
 def _posed(

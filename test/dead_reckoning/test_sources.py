@@ -5,7 +5,17 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from nn_estimation import cdr
-from nn_estimation.dead_reckoning.sources import FLOOR, POSITION_STD, UNKNOWN, SourceError, of_pose
+from nn_estimation.dead_reckoning.sources import (
+    FIX_STD,
+    FLOOR,
+    POSITION_STD,
+    UNKNOWN,
+    SourceError,
+    of_fix,
+    of_pose,
+    of_wheels,
+)
+from nn_estimation.geodesy import LocalFrame
 
 R = Rotation.from_euler("zyx", [2.0, -0.3, 0.1])
 
@@ -58,6 +68,21 @@ def test_a_covariance_that_contradicts_itself_is_refused(at: tuple[int, int], to
     covariance[at] = covariance[at[::-1]] = -together
     with pytest.raises(SourceError, match="invalid number"):
         of_pose(pose(covariance))
+
+
+@pytest.mark.parametrize("flag", [UNKNOWN, 1e12, -1.0])
+def test_a_speed_that_is_flagged_unknown_is_not_used(flag: float) -> None:
+    message = cdr.TwistCovarianceMessage(10**9, "base", np.ones(3), np.zeros(3), np.full(36, flag))
+    with pytest.raises(SourceError, match="unknown speed"):
+        of_wheels(message)
+
+
+def test_a_fix_without_covariances_need_not_fill_them_in() -> None:
+    place = np.array([49.0, 8.4, 115.0])
+    message = cdr.FixMessage(10**9, "gps", 0, place, np.full(9, np.nan), 0)
+    found = of_fix(message, LocalFrame(*np.radians(place[:2]), 115.0), np.zeros(3))
+    assert found.position is not None and not found.stated
+    np.testing.assert_array_equal(found.position.covariance, FIX_STD**2 * np.eye(3))
 
 
 @pytest.mark.parametrize("flag", [UNKNOWN, -1.0])
