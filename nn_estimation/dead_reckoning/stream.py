@@ -86,6 +86,12 @@ class DeadReckoningStream(ImuStream[Estimate]):
         """Whether the network is off because the IMU runs at another rate than in its training."""
         return self._other_rate
 
+    @property
+    def waits_for(self) -> str:
+        """What there is no start without."""
+        sampled = math.isfinite(self._last)  # means of no samples are no finding
+        return (self.checks.suspicion if sampled else "") or self.starter.waits_for
+
     def reset(self) -> None:
         """See `ImuStream`."""
         super().reset()
@@ -134,8 +140,7 @@ class DeadReckoningStream(ImuStream[Estimate]):
                 self.estimator.reset()
                 self.aided.forget()
             return None
-        if self.estimator.state is None and (doubt := self.checks.suspicion):
-            self.starter.waits_for = doubt
+        if self.estimator.state is None and self.checks.suspicion:
             return None
         estimate = self.aided.update(stamp, gyro, accel)
         if estimate is not None:

@@ -163,6 +163,17 @@ def test_an_imu_in_g_never_starts() -> None:
     assert all(found.feed(IMU_TOPIC, imu(n, GYRO, ACCEL / 9.80665)) is None for n in range(300))
 
 
+def test_a_fault_that_is_gone_is_not_what_it_waits_for() -> None:
+    found = stream()
+    assert "waits for a start" in aspect(found, "estimate")[0]
+    for n in range(700):
+        found.feed(IMU_TOPIC, imu(n, GYRO, ACCEL / 9.80665))
+    assert "is in g" in aspect(found, "estimate")[0]
+    run(found, 700, 3000)
+    assert aspect(found, "signals")[0] == ""
+    assert "waits for a start" in aspect(found, "estimate")[0]
+
+
 def test_a_saturated_axis_is_left_out_and_counted() -> None:
     found = running()
     clipped = np.array([0.0, 0.0, 4.36])
