@@ -163,6 +163,7 @@ class DeadReckoning:
             self.network.reset()
         c = self.constants
         self.state = first_state(c, stamp, position, R_world_imu, velocity, gyro)
+        self._gyro = np.zeros(3) if gyro is None else gyro
 
     def update(self, stamp: float, gyro: np.ndarray, accel: np.ndarray) -> Estimate | None:
         """Take in a sample; None without a start, or where the sample is of no use.

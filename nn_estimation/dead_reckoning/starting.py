@@ -9,7 +9,9 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from nn_estimation.dead_reckoning.estimator import DeadReckoning, State
+from nn_estimation.dead_reckoning.filter import POSITION, VELOCITY
 from nn_estimation.dead_reckoning.measurements import Aid, Known, place
+from nn_estimation.imu_stream import UnusableError
 
 LEVEL_WATCH = 0.5  # [s] time constant of the mean acceleration that says where up is
 LEVEL_ERROR = 0.03  # [rad] of it, in a vehicle that may be accelerating by .3 m/s^2
@@ -17,8 +19,9 @@ MOVING = 2.0  # [m/s] from which on the course of a vehicle is its heading
 COURSE_ERROR = 0.05  # [rad] between the two: slip, and how the IMU is mounted
 BASELINE = 5.0  # [m] between two fixes that say the course where nothing else does
 TOGETHER = 0.5  # [s] between a fix and its velocity
-LATE = 1.0  # [s] that a start is carried on for at most
+LATE = 1.0  # [s] that a pose is carried on for at most
 WAITED = 5.0  # [s] between two fixes that say the course
+A_START = "a start: set_pose, aiding, or the parameter start"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +55,7 @@ class Starter:
         self._pending: Aid | None = None
         self._velocity: tuple[float, Known] | None = None
         self._first_fix: Aid | None = None
-        self.waits_for = "a start: set_pose, aiding, or the parameter start"
+        self.waits_for = A_START
 
     def update(self, stamp: float, gyro: np.ndarray, accel: np.ndarray, dt: float) -> bool:
         """Take in a sample; True where it gives the start."""
@@ -74,7 +77,11 @@ class Starter:
         return False
 
     def pose(self, aid: Aid) -> None:
-        """A pose that somebody sets; a running estimate keeps its speed along the body."""
+        """A pose that somebody sets, of now where its stamp is zero; a running estimate keeps its speed along the body.
+
+        Raises:
+            UnusableError: it runs, and its newest sample is of another time.
+        """
         if self.estimator.state is None:
             self._pending = aid
         else:
@@ -128,7 +135,9 @@ class Starter:
 
     def _begin(self, stamp: float, aid: Aid) -> bool:
         """Start at a sample with a pose that is not newer than it."""
-        if aid.stamp > stamp:
+        late = _late(aid, stamp)
+        if late < 0.0:
+            self.waits_for = f"a sample of the time of its pose, which is stamped {-late:.1f} s ahead"
             return False
         assert aid.R_world_imu is not None and aid.position is not None
         R = Rotation.from_matrix(aid.R_world_imu)
@@ -138,7 +147,7 @@ class Starter:
             velocity_covariance = R.as_matrix() @ aid.velocity.covariance @ R.as_matrix().T
         elif aid.world_velocity is not None:
             velocity, velocity_covariance = aid.world_velocity.value, aid.world_velocity.covariance
-        passed = min(stamp - aid.stamp, LATE)
+        passed = min(late, LATE)
         position = aid.position.value - R.apply(aid.arm) + passed * velocity
         R = R * Rotation.from_rotvec(passed * self._gyro)
         if aid.stated:
@@ -163,11 +172,28 @@ class Starter:
         assert state is not None
         place(state, *known)
         self._pending = self._velocity = self._first_fix = self._given = None
+        self.waits_for = A_START
 
     def _jump(self, state: State, aid: Aid) -> None:
-        """A running state to another pose."""
+        """A running state to another pose, carried on to it."""
         assert aid.R_world_imu is not None and aid.position is not None
-        body = state.R.T @ state.v
-        state.R[:] = aid.R_world_imu
-        state.v[:], state.p[:] = state.R @ body, aid.position.value - state.R @ aid.arm
+        late = _late(aid, state.stamp)
+        if abs(late) > LATE:
+            raise UnusableError(f"more than {LATE:g} s from the newest sample")
+        omega = self._gyro - state.gyro_bias
+        delayed = Rotation.from_rotvec(-omega * self.estimator.constants.gyro_delay)
+        half = Rotation.from_rotvec(0.5 * late * omega)
+        before = Rotation.from_matrix(aid.R_world_imu)
+        now = before * half * half
+        body = (Rotation.from_matrix(state.R) * delayed.inv()).inv().apply(state.v)
+        state.R[:] = (now * delayed).as_matrix()
+        state.v[:], state.p[:] = now.apply(body), aid.position.value - before.apply(aid.arm)
         place(state, aid.rotation_covariance, aid.position.covariance)
+        state.p += late * (before * half).apply(body)
+        state.P[POSITION] += late * state.P[VELOCITY]
+        state.P[:, POSITION] += late * state.P[:, VELOCITY]
+
+
+def _late(aid: Aid, stamp: float) -> float:
+    """[s] from a pose to a stamp; 0 where it has no stamp of its own."""
+    return stamp - aid.stamp if aid.stamp else 0.0

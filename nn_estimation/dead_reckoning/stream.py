@@ -167,6 +167,8 @@ class DeadReckoningStream(ImuStream[Estimate]):
 
     def _set_pose(self, data: bytes) -> None:
         message = cdr.decode_pose_covariance(data)
+        if message.stamp_ns and not self._stamped(message.stamp_ns):
+            return
         aid = sources.of_pose(message)
         if aid.position is None or aid.R_world_imu is None:
             raise sources.SourceError("unknown pose")

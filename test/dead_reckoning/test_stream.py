@@ -25,7 +25,7 @@ from nn_estimation.dead_reckoning.stream import (
 from nn_estimation.dead_reckoning.warm_up import warm_up
 from nn_estimation.inference import Model
 
-from .scene import ACCEL, BEGIN, DT, GYRO, SPEED, imu, imu_at, odometry, stamp, true_pose
+from .scene import ACCEL, BEGIN, DT, GYRO, SPEED, WIDE, imu, imu_at, odometry, stamp, true_pose
 from .streams import LATITUDE, LEVEL, aspect, fix_at, run, running, set_pose, stood, stream, velocity_at
 
 
@@ -87,6 +87,83 @@ def test_set_pose_starts_it_and_moves_it_without_losing_its_speed() -> None:
     assert np.linalg.norm(estimate.position - [500.0, 0.0, 0.0]) < 0.2
     np.testing.assert_allclose(np.linalg.norm(estimate.velocity), SPEED, atol=0.1)
     assert math.atan2(estimate.velocity[1], estimate.velocity[0]) == pytest.approx(-1.0, abs=0.05)
+
+
+def at_pose(t: float, stamped: float, variance: float = 1e-4) -> bytes:
+    """The true pose of the scene at a time, as a message with a stamp."""
+    position, R, _ = true_pose(t)
+    known = (variance * np.eye(6)).ravel()
+    return cdr.encode_pose_covariance(
+        cdr.PoseCovarianceMessage(
+            round(stamped * 1e9), "odom", position, Rotation.from_matrix(R).as_quat(), known
+        )
+    )
+
+
+def heading_off(R: np.ndarray, t: float) -> float:
+    """[rad] from the true rotation of the scene."""
+    return float(Rotation.from_matrix(R @ true_pose(t)[1].T).magnitude())
+
+
+@pytest.mark.parametrize("late", [0.5, 0.0, -0.2])
+def test_a_pose_that_is_set_counts_at_its_stamp(late: float) -> None:
+    found = running()
+    found.feed(SET_POSE_TOPIC, at_pose(stamp(99) - late, stamp(99) - late))
+    estimate = found.feed(IMU_TOPIC, imu(100))
+    assert estimate is not None
+    assert heading_off(estimate.R_world_imu, stamp(100)) < 1e-3
+    np.testing.assert_allclose(estimate.position, true_pose(stamp(100))[0], atol=0.02)
+    np.testing.assert_allclose(estimate.velocity, true_pose(stamp(100))[2], atol=0.02)
+    np.testing.assert_allclose(np.sqrt(np.diag(estimate.covariance)[3:]), 0.01, rtol=0.05)
+
+
+def test_a_pose_of_another_time_does_not_move_it_and_is_counted() -> None:
+    found = running()
+    for away in (-1.1, 1.1):
+        found.feed(SET_POSE_TOPIC, at_pose(BEGIN, stamp(99) + away))
+    assert found.counts["set_pose: more than 1 s from the newest sample"] == 2
+    estimate = found.feed(IMU_TOPIC, imu(100))
+    assert estimate is not None
+    np.testing.assert_allclose(estimate.position, true_pose(stamp(100))[0], atol=0.05)
+
+
+@pytest.mark.parametrize("runs", [True, False])
+def test_a_pose_with_a_zero_stamp_is_of_now(runs: bool) -> None:
+    found = running() if runs else stream()
+    if not runs:
+        run(found, 0, 99)
+        found.feed(SET_POSE_TOPIC, at_pose(stamp(99), 0.0))
+        found.feed(IMU_TOPIC, imu(99))
+    else:
+        found.feed(SET_POSE_TOPIC, at_pose(stamp(99), 0.0))
+    estimate = found.feed(IMU_TOPIC, imu(100))
+    assert estimate is not None
+    assert heading_off(estimate.R_world_imu, stamp(100)) < 1e-3
+
+
+def test_a_pose_ahead_of_the_samples_is_said() -> None:
+    found = stream()
+    found.feed(SET_POSE_TOPIC, set_pose(stamp(250), (5.0, 6.0, 0.0), 0.5))
+    assert run(found, 0, 100) == [None] * 100
+    assert "its pose, which is stamped 1.5 s ahead" in aspect(found, "estimate")[0]
+    assert all(estimate is not None for estimate in run(found, 250, 260))
+
+
+@pytest.mark.parametrize("runs", [True, False])
+def test_a_late_gyro_turns_no_pose_that_is_set(runs: bool) -> None:
+    """The heading comes out as it was set, with the start itself and when it runs."""
+    found = DeadReckoningStream(Setup("tuned", WIDE._replace(gyro_delay=0.05), False, None))
+    found.feed(SET_POSE_TOPIC, at_pose(BEGIN, BEGIN))
+    estimate = found.feed(IMU_TOPIC, imu(0))
+    at = stamp(0)
+    if runs:
+        run(found, 1, 100)
+        at = stamp(99)
+        found.feed(SET_POSE_TOPIC, at_pose(at, at))
+        estimate = found.estimator.estimate()
+    assert estimate is not None
+    assert heading_off(estimate.R_world_imu, at) < 1e-3
+    np.testing.assert_allclose(estimate.angular_velocity, GYRO, atol=1e-3)
 
 
 @pytest.mark.parametrize("with_velocity", [True, False])
