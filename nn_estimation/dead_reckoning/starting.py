@@ -186,6 +186,8 @@ class Starter:
         before = Rotation.from_matrix(aid.R_world_imu)
         now = before * half * half
         body = (Rotation.from_matrix(state.R) * delayed.inv()).inv().apply(state.v)
+        turned = (now * delayed).as_matrix() @ state.R.T
+        state.P[VELOCITY, VELOCITY] = turned @ state.P[VELOCITY, VELOCITY] @ turned.T
         state.R[:] = (now * delayed).as_matrix()
         state.v[:], state.p[:] = now.apply(body), aid.position.value - before.apply(aid.arm)
         place(state, aid.rotation_covariance, aid.position.covariance)

@@ -117,6 +117,21 @@ def test_a_pose_that_is_set_counts_at_its_stamp(late: float) -> None:
     np.testing.assert_allclose(np.sqrt(np.diag(estimate.covariance)[3:]), 0.01, rtol=0.05)
 
 
+def test_the_velocity_says_nothing_of_a_heading_that_is_set() -> None:
+    """It was turned with the body: where the heading is off, so is the velocity, and no tyre slips."""
+    found = running()
+    before = found.estimator.estimate()
+    found.feed(SET_POSE_TOPIC, at_pose(stamp(99), stamp(99), 0.01))
+    after = found.estimator.estimate()
+    assert before is not None and after is not None
+    np.testing.assert_allclose(after.twist_covariance[:3, :3], before.twist_covariance[:3, :3], rtol=1e-3)
+    assert after.velocity_covariance.trace() > 0.01 * SPEED**2  # across, by the heading of 0.1 rad
+    for n in range(100, 600):
+        estimate = found.feed(IMU_TOPIC, imu(n))
+    assert estimate is not None
+    assert np.sqrt(estimate.covariance[5, 5]) > 0.09
+
+
 def test_a_pose_of_another_time_does_not_move_it_and_is_counted() -> None:
     found = running()
     for away in (-1.1, 1.1):
