@@ -10,9 +10,10 @@ from scipy.spatial.transform import Rotation
 from nn_estimation import cdr
 from nn_estimation.dead_reckoning.constants import Constants
 from nn_estimation.dead_reckoning.estimator import EARTH_RATE
+from nn_estimation.dead_reckoning.filter import GRAVITY
 from nn_estimation.dead_reckoning.model import Setup, load_setups
 from nn_estimation.dead_reckoning.replay import encode_estimate
-from nn_estimation.dead_reckoning.starting import Start
+from nn_estimation.dead_reckoning.starting import LEVEL_ERROR, Start
 from nn_estimation.dead_reckoning.stream import (
     FIX_TOPIC,
     FIX_VELOCITY_TOPIC,
@@ -23,10 +24,23 @@ from nn_estimation.dead_reckoning.stream import (
     StreamParams,
 )
 from nn_estimation.dead_reckoning.warm_up import warm_up
+from nn_estimation.geodesy import LocalFrame
 from nn_estimation.inference import Model
 
 from .scene import ACCEL, BEGIN, DT, GYRO, SPEED, WIDE, imu, imu_at, odometry, stamp, true_pose
-from .streams import LATITUDE, LEVEL, aspect, fix_at, run, running, set_pose, stood, stream, velocity_at
+from .streams import (
+    LATITUDE,
+    LEVEL,
+    aspect,
+    fix_at,
+    run,
+    running,
+    set_pose,
+    stood,
+    stream,
+    twist,
+    velocity_at,
+)
 
 
 def test_nothing_comes_out_without_a_start_and_health_says_so() -> None:
@@ -207,6 +221,65 @@ def test_fixes_of_a_vehicle_that_stands_wait_for_motion() -> None:
             found.feed(FIX_TOPIC, stood(stamp(n)))
         assert found.feed(IMU_TOPIC, imu(n, np.zeros(3), LEVEL)) is None
     assert "motion above 2 m/s" in aspect(found, "estimate")[0]
+
+
+class PullsAway:
+    """Stands for some seconds, then accelerates northwards and noses up by 0.05 rad in its first half second."""
+
+    def __init__(self, acceleration: float, stands: float, with_velocity: bool, speed: float = 0.0) -> None:
+        self.stream = stream(aiding="fix")
+        frame = LocalFrame(math.radians(LATITUDE), math.radians(8.4), 115.0)
+        travelled, pitch, self.off = 0.0, 0.0, math.nan
+        for n in range(3000):
+            pushed = acceleration if stamp(n) > BEGIN + stands else 0.0
+            rate = -0.1 if 0.0 < stamp(n) - BEGIN - stands < 0.5 else 0.0
+            speed, travelled, pitch = speed + pushed * DT, travelled + speed * DT, pitch + rate * DT
+            nose = Rotation.from_euler("ZY", [math.pi / 2, pitch])
+            force = nose.inv().apply([0.0, pushed, GRAVITY])
+            estimate = self.stream.feed(IMU_TOPIC, imu(n, np.array([0.0, rate, 0.0]), force))
+            if estimate is not None:
+                self.estimate = estimate
+                self.off = Rotation.from_matrix(estimate.R_world_imu @ nose.as_matrix().T).magnitude()
+                return
+            if n % 20 == 0:
+                place = frame.place(np.array([[0.0, travelled, 0.0]]))[0]
+                place[:2] = np.degrees(place[:2])
+                known = (0.04 * np.eye(3)).ravel()
+                fix = cdr.FixMessage(round(stamp(n) * 1e9), "gps", 0, place, known, 2)
+                if with_velocity:
+                    self.stream.feed(FIX_VELOCITY_TOPIC, twist(stamp(n), np.array([0.0, speed, 0.0])))
+                self.stream.feed(FIX_TOPIC, cdr.encode_fix(fix))
+
+
+@pytest.mark.parametrize("with_velocity", [True, False])
+@pytest.mark.parametrize("acceleration", [0.5, 1.5, 2.5])
+def test_the_level_of_a_start_by_fixes_is_that_of_the_vehicle_that_stood(
+    acceleration: float, with_velocity: bool
+) -> None:
+    assert PullsAway(acceleration, 8.0, with_velocity).off < 0.03
+
+
+@pytest.mark.parametrize("with_velocity", [True, False])
+@pytest.mark.parametrize("acceleration", [0.5, 2.5])
+def test_the_level_of_a_vehicle_that_never_stood_is_as_unsure_as_it_accelerates(
+    acceleration: float, with_velocity: bool
+) -> None:
+    found = PullsAway(acceleration, 0.0, with_velocity, speed=0.5)
+    tilt = np.sqrt(np.diag(found.estimate.covariance)[3:5])
+    assert found.off < 1.5 * tilt.min()
+    if with_velocity:
+        np.testing.assert_allclose(tilt, math.hypot(LEVEL_ERROR, acceleration / GRAVITY), rtol=0.1)
+
+
+def test_a_level_is_not_carried_across_a_gap() -> None:
+    found = stream(aiding="fix")
+    for n in range(400):
+        if n % 20 == 0:
+            found.feed(FIX_VELOCITY_TOPIC, twist(stamp(n), np.zeros(3)))
+        found.feed(IMU_TOPIC, imu(n, np.zeros(3), LEVEL))
+    assert found.starter._stood is not None
+    found.feed(IMU_TOPIC, imu(430, np.zeros(3), LEVEL))
+    assert found.starter._stood is None
 
 
 def test_the_first_fix_says_the_latitude() -> None:
