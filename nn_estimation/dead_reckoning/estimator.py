@@ -11,8 +11,9 @@ from scipy.spatial.transform import Rotation
 from nn_estimation.dead_reckoning import filter as layout
 from nn_estimation.dead_reckoning import output, vehicle
 from nn_estimation.dead_reckoning.constants import Constants, packed
-from nn_estimation.dead_reckoning.kernel import BLOCK, advance, current, finite, parts
+from nn_estimation.dead_reckoning.kernel import BLOCK, advance, current, parts
 from nn_estimation.dead_reckoning.learned_covariance import LearnedCovariance
+from nn_estimation.imu_checks import beyond
 
 EARTH_RATE = 7.292115e-5  # [rad/s]
 GIVE_UP = 10.0  # [s] of silence after which a pose is no longer worth keeping
@@ -162,6 +163,7 @@ class DeadReckoning:
             self.network.reset()
         c = self.constants
         self.state = first_state(c, stamp, position, R_world_imu, velocity, gyro)
+        self._gyro = np.zeros(3) if gyro is None else gyro
 
     def update(self, stamp: float, gyro: np.ndarray, accel: np.ndarray) -> Estimate | None:
         """Take in a sample; None without a start, or where the sample is of no use.
@@ -174,7 +176,7 @@ class DeadReckoning:
         state = self.state
         if state is None:
             return None
-        if not finite(gyro, accel):
+        if beyond(gyro, accel):
             self.counts["invalid"] += 1
             return None
         dt = stamp - state.stamp

@@ -91,7 +91,7 @@ def _aiding(stream: DeadReckoningStream) -> tuple[str, str, dict[str, object]]:
 def _estimate(stream: DeadReckoningStream) -> tuple[str, str, dict[str, object]]:
     found = stream.estimator.estimate()
     if found is None:
-        return "estimate", f"waits for {stream.starter.waits_for}", {}
+        return "estimate", f"waits for {stream.waits_for}", {}
     state = stream.estimator.state
     assert state is not None
     return (

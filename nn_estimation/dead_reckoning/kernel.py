@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 from numba import njit
 
 from nn_estimation.dead_reckoning.filter import SIZE
@@ -26,15 +24,6 @@ def parts(block):  # type: ignore[no-untyped-def]
         *(R, block[9:12], block[12:15], block[15:18], block[18:21]),
         *(C, block[30:33], P, block[_MEMORY:]),
     )
-
-
-@njit(cache=True)
-def finite(gyro, accel):  # type: ignore[no-untyped-def]
-    """Whether a sample (3,), (3,) is all numbers."""
-    for i in range(3):
-        if not (math.isfinite(gyro[i]) and math.isfinite(accel[i])):
-            return False
-    return True
 
 
 @njit(cache=True)

@@ -261,7 +261,11 @@ def take(
     """
     if trusted:
         for each in rows(measured, state, gyro, c):
-            state.P[each.part, each.part] += np.outer(each.unexplained, each.unexplained)
+            more = np.zeros(SIZE)
+            more[each.part] = each.unexplained
+            if each.part == ROTATION:  # it turns where it is, see `first_state`
+                more[POSITION] = np.cross(state.p, each.unexplained)
+            state.P += np.outer(more, more)
     *filtered, _ = state.arrays()
     gate = GATES[1 if isinstance(measured, Speed) else 3]
     limit = math.inf if trusted else gate
@@ -287,11 +291,13 @@ def place(
         state: its rotation, position and velocity are set already.
         rotation: (3, 3) [rad^2] covariance; None, like the others: as before.
         position: (3, 3) [m^2].
-        velocity: (3, 3) [m^2/s^2].
+        velocity: (3, 3) [m^2/s^2]; None: as before along the body, with whose heading it turns.
     """
     motion = np.r_[ROTATION, VELOCITY, POSITION]
     turned = np.eye(9)
-    turned[3:6, :3], turned[6:9, :3] = skew(state.v), skew(state.p)
+    turned[6:9, :3] = skew(state.p)
+    if velocity is not None:
+        turned[3:6, :3] = skew(state.v)
     back = np.linalg.inv(turned)
     world = back @ state.P[np.ix_(motion, motion)] @ back.T
     blocks = [world[i : i + 3, i : i + 3] for i in (0, 3, 6)]

@@ -58,7 +58,7 @@ def of_fix(message: cdr.FixMessage, frame: LocalFrame, antenna: np.ndarray) -> A
     if not np.isfinite(message.place).all() or abs(message.place[0]) > 90.0:
         raise SourceError("invalid place")
     latitude, longitude = np.radians(message.place[:2])
-    covariance = message.covariance.reshape(3, 3) * (message.covariance_type > 0)
+    covariance = np.where(message.covariance_type > 0, message.covariance.reshape(3, 3), 0.0)
     known = _known(frame.position(latitude, longitude, message.place[2]), covariance, FIX_STD)
     if known is None:
         raise SourceError("unknown place")
@@ -82,12 +82,14 @@ def of_wheels(message: cdr.TwistCovarianceMessage) -> Speed:
     """Forward speed in a geometry_msgs/TwistWithCovarianceStamped of the vehicle.
 
     Raises:
-        SourceError: not finite.
+        SourceError: not finite, or not given.
     """
     speed, variance = float(message.velocity[0]), float(message.covariance[0])
     if not (math.isfinite(speed) and math.isfinite(variance)):
         raise SourceError("invalid speed")
-    return Speed(message.stamp_ns * 1e-9, speed, max(variance, 0.0))
+    if not 0.0 <= variance < UNKNOWN:
+        raise SourceError("unknown speed")
+    return Speed(message.stamp_ns * 1e-9, speed, variance)
 
 
 def _posed(
@@ -149,12 +151,14 @@ def _sound(value, covariance, std, out):  # type: ignore[no-untyped-def]
     """A covariance (3, 3) that can be trusted, into out (3, 3): of `std` where it is zeros, else at least `FLOOR`.
 
     Returns:
-        _GIVEN, _NOT_GIVEN where it is flagged unknown, or _INVALID.
+        _GIVEN, _NOT_GIVEN where it is flagged unknown, or _INVALID: no numbers, or no covariance by far.
     """
     if not (np.isfinite(value).all() and np.isfinite(covariance).all()):
         return _INVALID
     if max(covariance[0, 0], covariance[1, 1], covariance[2, 2]) >= UNKNOWN or covariance[0, 0] < 0.0:
         return _NOT_GIVEN
+    if _contradicts(covariance):
+        return _INVALID
     out[:] = 0.0
     if not covariance.any():
         for i in range(3):
@@ -171,6 +175,17 @@ def _sound(value, covariance, std, out):  # type: ignore[no-untyped-def]
             for j in range(3):
                 out[i, j] += vectors[i, n] * least * vectors[j, n]
     return _GIVEN
+
+
+@njit(cache=True)
+def _contradicts(covariance):  # type: ignore[no-untyped-def]
+    """Whether two of three values are said to vary together more than each of them does."""
+    for i in range(3):
+        for j in range(3):
+            together = max(covariance[i, i], FLOOR) * max(covariance[j, j], FLOOR)
+            if i != j and abs(covariance[i, j]) > math.sqrt(together) * (1.0 + 1e-6):
+                return True
+    return False
 
 
 @njit(cache=True)

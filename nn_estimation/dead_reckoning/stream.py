@@ -13,11 +13,11 @@ from nn_estimation.dead_reckoning import sources
 from nn_estimation.dead_reckoning.aiding import Aided
 from nn_estimation.dead_reckoning.checks import SignalChecks
 from nn_estimation.dead_reckoning.estimator import GIVE_UP, DeadReckoning, Estimate, earth_rate
-from nn_estimation.dead_reckoning.kernel import finite
 from nn_estimation.dead_reckoning.measurements import Aid, Speed
 from nn_estimation.dead_reckoning.model import Setup
 from nn_estimation.dead_reckoning.starting import Start, Starter
 from nn_estimation.geodesy import LocalFrame
+from nn_estimation.imu_checks import beyond
 from nn_estimation.imu_stream import INVALID_SAMPLE, ImuStream
 from nn_estimation.recorded import IMU_TOPIC
 
@@ -86,10 +86,17 @@ class DeadReckoningStream(ImuStream[Estimate]):
         """Whether the network is off because the IMU runs at another rate than in its training."""
         return self._other_rate
 
+    @property
+    def waits_for(self) -> str:
+        """What there is no start without."""
+        sampled = math.isfinite(self._last)  # means of no samples are no finding
+        return (self.checks.suspicion if sampled else "") or self.starter.waits_for
+
     def reset(self) -> None:
         """See `ImuStream`."""
         super().reset()
         self.estimator.reset()
+        self.estimator.use(self.setup.constants, self.setup.network)  # which another rate may have turned off
         self.starter.reset()
         self.aided.forget()
         self.checks.reset()
@@ -111,7 +118,7 @@ class DeadReckoningStream(ImuStream[Estimate]):
         if not self._stamped(message.stamp_ns):
             return None
         stamp, gyro, accel = message.stamp_ns * 1e-9, message.gyro, message.accel
-        if not finite(gyro, accel):
+        if beyond(gyro, accel):
             self._refuse(INVALID_SAMPLE)
             return None
         dt = self._since_last(stamp)
@@ -133,8 +140,7 @@ class DeadReckoningStream(ImuStream[Estimate]):
                 self.estimator.reset()
                 self.aided.forget()
             return None
-        if self.estimator.state is None and (doubt := self.checks.suspicion):
-            self.starter.waits_for = doubt
+        if self.estimator.state is None and self.checks.suspicion:
             return None
         estimate = self.aided.update(stamp, gyro, accel)
         if estimate is not None:
@@ -161,6 +167,8 @@ class DeadReckoningStream(ImuStream[Estimate]):
 
     def _set_pose(self, data: bytes) -> None:
         message = cdr.decode_pose_covariance(data)
+        if message.stamp_ns and not self._stamped(message.stamp_ns):
+            return
         aid = sources.of_pose(message)
         if aid.position is None or aid.R_world_imu is None:
             raise sources.SourceError("unknown pose")

@@ -199,12 +199,20 @@ def step(  # type: ignore[no-untyped-def]
 @njit(cache=True)
 def _coast(R, v, p, gyro_bias, accel_bias, P, dt, c):  # type: ignore[no-untyped-def]
     """Constant velocity over a gap dt [s], driven by unknown turns and accelerations."""
-    noise = np.zeros(SIZE)
-    noise[:3] = c.gap_turn * c.gap_turn * dt * dt
-    noise[3:6] = c.gap_accel * c.gap_accel * dt * dt
-    noise[6:9] = 0.25 * c.gap_accel * c.gap_accel * dt**4
-    for i in range(SIZE):
-        P[i, i] += noise[i]
+    turn, change = (c.gap_turn * dt) ** 2, (c.gap_accel * dt) ** 2
+    # A turn in the middle of the gap, there where the vehicle is then: the invariant error of the position is
+    # p x that of the rotation, else the world would have turned about its origin. The velocity turns with the body.
+    lift = np.empty((3, 3))
+    skew(p + 0.5 * dt * v, 1.0, lift)
+    for i in range(3):
+        P[i, i] += turn
+        P[3 + i, 3 + i] += change
+        P[6 + i, 6 + i] += 0.25 * change * dt * dt
+        for j in range(3):
+            P[6 + i, j] += turn * lift[i, j]
+            P[j, 6 + i] += turn * lift[i, j]
+            for k in range(3):
+                P[6 + i, 6 + j] += turn * lift[i, k] * lift[j, k]
     steady = np.empty(3)
     for i in range(3):
         steady[i] = GRAVITY * R[2, i] + accel_bias[i]

@@ -9,7 +9,11 @@ import pytest
 
 from nn_estimation.bags import BagReader
 from nn_estimation.datasets.registry import import_set
+from nn_estimation.dead_reckoning.aiding import Aided
+from nn_estimation.dead_reckoning.constants import Constants
+from nn_estimation.dead_reckoning.estimator import DeadReckoning
 from nn_estimation.dead_reckoning.filter import GRAVITY
+from nn_estimation.dead_reckoning.measurements import Aid, Known
 from nn_estimation.dead_reckoning.starting import Start
 from nn_estimation.dead_reckoning.stream import FIX_TOPIC, IMU_TOPIC, ODOMETRY_TOPIC, WHEEL_TOPIC
 from nn_estimation.imu_stream import INVALID_SAMPLE, INVALID_STAMP, JUMP, LATE, MALFORMED
@@ -30,6 +34,28 @@ def test_samples_that_are_no_numbers_are_counted_and_bridged(value: float) -> No
     np.testing.assert_allclose(estimate.position, true_pose(stamp(102))[0], atol=0.05)
     assert "4 with invalid sample" in aspect(found, "input")[0]
     assert "invalid" not in aspect(found, "input")[0]  # said once
+
+
+@pytest.mark.parametrize("value", [5e3, 1e30, 1e200])
+def test_one_sample_that_no_imu_measures_is_counted_and_bridged(value: float) -> None:
+    """A bit that tipped over: no gap and no start comes of it, and no fault is seen in the means."""
+    found = running()
+    assert found.feed(IMU_TOPIC, imu(100, GYRO, ACCEL + np.array([value, 0.0, 0.0]))) is None
+    assert found.feed(IMU_TOPIC, imu(101, GYRO - np.array([0.0, 0.0, value]))) is None
+    estimates = run(found, 102, 700)
+    assert all(estimate is not None for estimate in estimates)
+    assert found.counts[INVALID_SAMPLE] == 2
+    assert aspect(found, "signals")[0] == ""
+    assert estimates[0] is not None
+    np.testing.assert_allclose(estimates[0].position, true_pose(stamp(102))[0], atol=0.05)
+
+
+def test_a_gyro_in_degrees_is_named_though_its_fastest_turns_are_no_samples() -> None:
+    found = stream(aiding="odometry")
+    for n in range(900):
+        found.feed(IMU_TOPIC, imu(n, np.array([0.0, 0.0, 120.0 if n % 300 < 100 else 60.0])))
+    assert "in deg/s" in aspect(found, "signals")[0]
+    assert found.counts[INVALID_SAMPLE] == 300
 
 
 def test_repeated_and_backward_stamps_are_left_out() -> None:
@@ -62,6 +88,31 @@ def test_a_gap_of_a_second_is_bridged_with_a_covariance_that_says_so() -> None:
     assert np.trace(estimate.covariance[:3, :3]) > 10 * np.trace(before.covariance[:3, :3])
     error = np.linalg.norm(estimate.position - true_pose(stamp(200))[0])
     assert error < 3.0 * np.sqrt(np.trace(estimate.covariance[:3, :3]))
+
+
+def test_a_gap_costs_the_same_however_far_from_the_origin() -> None:
+    """A vehicle that turned in the gap turned where it was; a fix then says little of the heading."""
+    noise = np.eye(3)
+    found = []
+    for away in (0.0, 5000.0):
+        estimator = DeadReckoning(Constants())
+        aided = Aided(estimator)
+        aided.source(FIX_TOPIC)
+        estimator.start(0.0, np.array([away, away, 0.0]), noise, np.array([SPEED, 0.0, 0.0]))
+        level = np.array([0.0, 0.0, GRAVITY])
+        for n in range(1, 101):
+            aided.update(n * DT, np.zeros(3), level)
+        after = aided.update(2.0, np.zeros(3), level)
+        assert after is not None
+        aided.measure(FIX_TOPIC, Aid(2.0, Known(after.position + np.array([0.0, 1.5, 0.0]), noise)))
+        corrected = estimator.estimate()
+        assert corrected is not None
+        found.append((after.covariance, corrected.covariance, corrected.velocity))
+    for near, far in zip(*found, strict=True):
+        np.testing.assert_allclose(near, far, rtol=1e-5, atol=1e-5)
+    gap, fixed, _ = found[0]
+    assert np.sqrt(np.diag(gap)[:3]).max() < 3.5
+    assert np.sqrt(fixed[5, 5]) > 0.2
 
 
 def test_a_gap_of_an_hour_ends_the_estimate_until_there_is_a_start() -> None:
@@ -110,6 +161,17 @@ def test_wrong_units_and_axes_are_named_and_nothing_is_published(wrong: str) -> 
 def test_an_imu_in_g_never_starts() -> None:
     found = stream(start=Start())
     assert all(found.feed(IMU_TOPIC, imu(n, GYRO, ACCEL / 9.80665)) is None for n in range(300))
+
+
+def test_a_fault_that_is_gone_is_not_what_it_waits_for() -> None:
+    found = stream()
+    assert "waits for a start" in aspect(found, "estimate")[0]
+    for n in range(700):
+        found.feed(IMU_TOPIC, imu(n, GYRO, ACCEL / 9.80665))
+    assert "is in g" in aspect(found, "estimate")[0]
+    run(found, 700, 3000)
+    assert aspect(found, "signals")[0] == ""
+    assert "waits for a start" in aspect(found, "estimate")[0]
 
 
 def test_a_saturated_axis_is_left_out_and_counted() -> None:

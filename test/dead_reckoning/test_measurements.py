@@ -159,6 +159,24 @@ def test_a_trusted_measurement_leaves_a_covariance_that_explains_it() -> None:
     assert 0.5 < at.P[6, 6] < 1.5  # as well known as what was measured, not better
 
 
+@pytest.mark.parametrize("away", [0.0, 5000.0])
+def test_a_trusted_rotation_moves_nothing_however_far_from_the_origin(away: float) -> None:
+    estimator = DeadReckoning(Constants())
+    p, v = np.array([away, 0.0, 0.0]), np.array([3.0, 0.0, 0.0])
+    estimator.start(0.0, p, ONE, v)
+    at = estimator.state
+    assert at is not None
+    turned = Rotation.from_euler("z", 0.5)
+    aid = Aid(0.0, R_world_imu=turned.as_matrix(), rotation_covariance=1e-4 * ONE)
+    take(aid, at, np.zeros(3), Constants(), trusted=True)
+    np.testing.assert_allclose(at.R, turned.as_matrix(), atol=1e-3)
+    np.testing.assert_allclose(at.p, p, atol=1e-6)
+    np.testing.assert_allclose(at.v, turned.apply(v), atol=1e-2)
+    found = estimator.estimate()
+    assert found is not None
+    np.testing.assert_allclose(found.covariance[:3, :3], np.zeros((3, 3)), atol=1e-6)
+
+
 def test_a_placed_pose_is_known_as_well_as_it_is_said() -> None:
     estimator = DeadReckoning(Constants())
     p, v = np.array([300.0, -200.0, 5.0]), np.array([3.0, 4.0, 0.0])

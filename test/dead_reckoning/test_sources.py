@@ -5,7 +5,17 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from nn_estimation import cdr
-from nn_estimation.dead_reckoning.sources import FLOOR, POSITION_STD, UNKNOWN, SourceError, of_pose
+from nn_estimation.dead_reckoning.sources import (
+    FIX_STD,
+    FLOOR,
+    POSITION_STD,
+    UNKNOWN,
+    SourceError,
+    of_fix,
+    of_pose,
+    of_wheels,
+)
+from nn_estimation.geodesy import LocalFrame
 
 R = Rotation.from_euler("zyx", [2.0, -0.3, 0.1])
 
@@ -35,14 +45,44 @@ def test_zeros_mean_that_nothing_was_said() -> None:
     np.testing.assert_array_equal(found.position.covariance, POSITION_STD**2 * np.eye(3))
 
 
-def test_a_covariance_that_is_none_is_made_one() -> None:
-    """Eigenvalues 3 and -1: no noise has a negative variance."""
+def test_a_covariance_that_is_nearly_one_is_made_one() -> None:
+    """Eigenvalues 1.9 twice and -0.8, no two of the three against each other: no noise has a negative variance."""
     covariance = np.eye(6)
-    covariance[0, 1] = covariance[1, 0] = 2.0
+    covariance[:3, :3] += 0.9 * np.array([[0.0, 1.0, 1.0], [1.0, 0.0, -1.0], [1.0, -1.0, 0.0]])
     found = of_pose(pose(covariance))
     assert found.position is not None
     values = np.linalg.eigvalsh(found.position.covariance)
-    np.testing.assert_allclose(values, [FLOOR, 1.0, 3.0], atol=1e-12)
+    np.testing.assert_allclose(values, [FLOOR, 1.9, 1.9], atol=1e-12)
+
+
+def test_rounding_beside_a_variance_of_zero_is_no_contradiction() -> None:
+    covariance = np.diag([1.0, 1.0, 0.0, 1.0, 1.0, 1.0])
+    covariance[0, 2] = covariance[2, 0] = 1e-9
+    assert of_pose(pose(covariance)).position is not None
+
+
+@pytest.mark.parametrize("together", [1.1, 1e6, 1e12, 1e200])
+@pytest.mark.parametrize("at", [(0, 1), (2, 0), (4, 5)])
+def test_a_covariance_that_contradicts_itself_is_refused(at: tuple[int, int], together: float) -> None:
+    covariance = np.eye(6)
+    covariance[at] = covariance[at[::-1]] = -together
+    with pytest.raises(SourceError, match="invalid number"):
+        of_pose(pose(covariance))
+
+
+@pytest.mark.parametrize("flag", [UNKNOWN, 1e12, -1.0])
+def test_a_speed_that_is_flagged_unknown_is_not_used(flag: float) -> None:
+    message = cdr.TwistCovarianceMessage(10**9, "base", np.ones(3), np.zeros(3), np.full(36, flag))
+    with pytest.raises(SourceError, match="unknown speed"):
+        of_wheels(message)
+
+
+def test_a_fix_without_covariances_need_not_fill_them_in() -> None:
+    place = np.array([49.0, 8.4, 115.0])
+    message = cdr.FixMessage(10**9, "gps", 0, place, np.full(9, np.nan), 0)
+    found = of_fix(message, LocalFrame(*np.radians(place[:2]), 115.0), np.zeros(3))
+    assert found.position is not None and not found.stated
+    np.testing.assert_array_equal(found.position.covariance, FIX_STD**2 * np.eye(3))
 
 
 @pytest.mark.parametrize("flag", [UNKNOWN, -1.0])
