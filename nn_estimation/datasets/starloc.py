@@ -41,12 +41,14 @@ def _load(name: str, path: Path) -> Recording:
     tag, anchor = rows[:, 2].astype(int), rows[:, 3].astype(int)
     position, quaternion, antenna = rows[:, 5:8], rows[:, 8:12], rows[:, 12:15]
     lever = Rotation.from_quat(quaternion).inv().apply(antenna - position)
+    anchors = tuple(
+        Anchor(f"a{i}", solve_anchor(antenna[anchor == i], rows[anchor == i, 4], f"{path}: anchor {i}"))
+        for i in np.unique(anchor)
+    )
     layout = Layout(
-        tuple(
-            Anchor(f"a{i}", solve_anchor(antenna[anchor == i], rows[anchor == i, 4], f"{path}: anchor {i}"))
-            for i in np.unique(anchor)
-        ),
+        anchors,
         tuple(Tag(f"tag{i}", np.median(lever[tag == i], axis=0)) for i in np.unique(tag)),
+        above=bool(np.median(antenna[:, 2]) > np.mean([at.position[2] for at in anchors])),
     )
     recording = Recording(name, SOURCE, LICENCE, layout.to_yaml())
     stamps, first = np.unique(rows[:, 0], return_index=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.spatial.transform import Rotation
@@ -84,8 +84,11 @@ class Localization:
         )
         self.restarts = 0
         self._start = Multilateration(layout)
-        lever = layout.tag_positions[:, :2]
-        self._blind_yaw_variance = float((lever**2).sum(axis=1).max()) / 2  # of a range, heading unknown
+        x, y, _ = layout.tag_positions.mean(axis=0)
+        middle = np.array([x, y, 0.0])
+        tags = tuple(replace(tag, position=tag.position - middle) for tag in layout.tags)
+        self._unturned = Layout(layout.anchors, tags, layout.planar_z, layout.above)
+        self._unturned_variance = float(middle @ middle) / 2  # [m^2] of base_link about there, along an axis
         self.reset()
 
     def reset(self) -> None:
@@ -100,6 +103,11 @@ class Localization:
         self._imu: tuple[float, np.ndarray, np.ndarray] | None = None
         self._start.reset()
         self.gate.reset()
+
+    @property
+    def view(self) -> Layout:
+        """The layout; while the heading cannot be known, with the tags where they are on the mean: about base_link."""
+        return self.layout if self.mask[8] else self._unturned
 
     @property
     def uses_imu(self) -> bool:
@@ -142,21 +150,20 @@ class Localization:
         Returns:
             (N,) innovation test ratios; NaN where invalid.
         """
-        layout = self.layout
+        layout = self.view
         ratio = np.full(len(status), np.nan)
-        blind = 0.0 if self.mask[8] else self._blind_yaw_variance
         dt = epoch.stamp - self._last_accepted
         yaw_std = math.sqrt(self.P[8, 8]) if self.mask[8] else 0.0
         tracking.gate_links(
             self.p, self.R, self.P, self.mask, layout.anchor_positions, layout.tag_positions, layout.R_body_tag,
             epoch.tag, epoch.anchor_a, epoch.anchor_b, geometry, epoch.measured, bias.bias, bias.variance,
-            bias.gradient, blind, dt, self.gate.shut(yaw_std), self._gate_values, status, ratio,
+            bias.gradient, dt, self.gate.shut(yaw_std), self._gate_values, status, ratio,
         )  # fmt: skip
         if (status == ACCEPTED).any():
             tracking.update_links(
                 self.p, self.v, self.R, self.rate, self.accel_bias, self.P, self.mask, layout.anchor_positions,
                 layout.R_world_anchor, layout.tag_positions, layout.R_body_tag, epoch.tag, epoch.anchor_a,
-                epoch.anchor_b, geometry, epoch.measured, bias.bias, bias.variance, bias.gradient, blind,
+                epoch.anchor_b, geometry, epoch.measured, bias.bias, bias.variance, bias.gradient,
                 inflation, self.params.robust_scale, status,
             )  # fmt: skip
             self._last_accepted = epoch.stamp
@@ -179,6 +186,7 @@ class Localization:
         covariance[:, 3:] = covariance[:, 3:] @ self.R.T
         if not self.mask[8]:
             covariance[5, 5] = math.pi**2 / 3  # of a heading anywhere on the circle
+            covariance[[0, 1], [0, 1]] += self._unturned_variance
         turn = self.rate if self._imu is None else self._imu[1] - self.rate
         return PoseEstimate(
             self.stamp, self.p.copy(), self.R.copy(), self.v.copy(), turn.copy(), covariance,
@@ -187,7 +195,7 @@ class Localization:
 
     def geometry(self, epoch: Epoch) -> np.ndarray:
         """(N, 10) of an epoch's links at the present state."""
-        return link_geometry(self.layout, self.p, self.R, epoch.tag, epoch.anchor_a, epoch.anchor_b)
+        return link_geometry(self.view, self.p, self.R, epoch.tag, epoch.anchor_a, epoch.anchor_b)
 
     def _begin(self, stamp: float, fix: Fix) -> None:
         imu = self._imu is not None

@@ -182,9 +182,14 @@ class Multilateration:
             np.sqrt([variance for _, _, variance in links.values()]),
             layout.planar_z,
         )
+        on_axis = replace(ranges, levers=ranges.levers * [0.0, 0.0, 1.0])
         if not turned:
-            return self._believed(ranges, self._placed(ranges), tilt)
-        near = self._placed(replace(ranges, levers=ranges.levers * [0.0, 0.0, 1.0])).x
+            fix = self._believed(on_axis, self._placed(on_axis), tilt)
+            if fix is not None:
+                x, y, _ = ranges.levers.mean(axis=0)
+                fix.covariance[[0, 1], [0, 1]] += (x * x + y * y) / 2  # base_link is somewhere about the tag
+            return fix
+        near = self._placed(on_axis).x
         fits = [_fit(ranges, np.append(near, yaw)) for yaw in _headings(ranges, near)]
         best, *others = sorted(fits, key=lambda fit: fit.cost)
         if patient and any(_contradict(best, other) for other in others):
@@ -213,8 +218,6 @@ class Multilateration:
         full = np.zeros((4, 4))
         full[np.ix_(index, index)] = covariance
         if not heading:
-            lever = ranges.levers[0, :2]  # of the one place that was heard
-            full[[0, 1], [0, 1]] += float(lever @ lever) / 2
             full[3, 3] = math.pi**2 / 3
         if np.sqrt(np.diag(full)[:3]).max() > MAX_POSITION_STD or (
             heading and full[3, 3] > MAX_HEADING_STD**2

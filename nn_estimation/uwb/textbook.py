@@ -23,7 +23,6 @@ class TextbookLocalization(Localization):
     ) -> np.ndarray:
         """See `Localization`."""
         ratio = np.full(len(status), np.nan)
-        blind = 0.0 if self.mask[8] else self._blind_yaw_variance
         dt = epoch.stamp - self._last_accepted
         shut = self.gate.shut(math.sqrt(self.P[8, 8]) if self.mask[8] else 0.0)
         limits = self.gate.params
@@ -31,7 +30,7 @@ class TextbookLocalization(Localization):
             if status[n] == INVALID:
                 continue
             H, innovation = self._linearise(epoch, geometry, bias, n)
-            S = float(H @ self.P @ H) + bias.variance[n] + blind
+            S = float(H @ self.P @ H) + bias.variance[n]
             ratio[n] = innovation**2 / (limits.chi2_sigmas**2 * S)
             bound = kinematic_bound(
                 dt, math.sqrt(S), limits.max_speed, limits.max_acceleration, limits.noise_sigmas
@@ -44,7 +43,7 @@ class TextbookLocalization(Localization):
         accepted = np.flatnonzero(status == ACCEPTED).tolist()
         for n in accepted:
             H, innovation = self._linearise(epoch, geometry, bias, n)
-            noise = bias.variance[n] + blind
+            noise = bias.variance[n]
             scale = self.params.robust_scale**2 * (float(H @ self.P @ H) + noise)
             noise *= inflation[n] * (1.0 + innovation**2 / scale) ** 2
             K = self.P @ H / (float(H @ self.P @ H) + noise)
@@ -76,7 +75,7 @@ class TextbookLocalization(Localization):
 
     def _end(self, tag: int, anchor: int) -> tuple[tuple[float, float, float], np.ndarray]:
         """Distance [m], azimuth and elevation [rad] of an anchor in a tag's frame; their Jacobian (3, 15)."""
-        layout = self.layout
+        layout = self.view
         R_body_tag, lever = layout.R_body_tag[tag], layout.tag_positions[tag]
         body = self.R.T @ (layout.anchor_positions[anchor] - self.p)
         x, y, z = R_body_tag.T @ (body - lever)

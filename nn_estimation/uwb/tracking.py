@@ -181,7 +181,7 @@ def _innovation(measured, now, before, bias, gradient):  # type: ignore[no-untyp
 @njit(cache=True)
 def gate_links(  # type: ignore[no-untyped-def]
     p, R, P, mask, anchors, levers, R_body_tag, tag, anchor_a, anchor_b,
-    geometry, measured, bias, variance, gradient, extra_variance, dt, shut, gate, status, ratio,
+    geometry, measured, bias, variance, gradient, dt, shut, gate, status, ratio,
 ):  # fmt: skip
     """Status and innovation test ratio of every link, at the prediction.
 
@@ -196,7 +196,7 @@ def gate_links(  # type: ignore[no-untyped-def]
             p, R, mask, anchors, levers, R_body_tag, tag[n], anchor_a[n], anchor_b[n], gradient[n], H
         )
         innovation = _innovation(measured[n], geometry[n], geometry[n], bias[n], gradient[n])
-        S = innovation_variance(P, H) + variance[n] + extra_variance
+        S = innovation_variance(P, H) + variance[n]
         ratio[n] = innovation * innovation / (gate[3] * gate[3] * S)
         status[n] = ACCEPTED
         if shut:
@@ -210,7 +210,7 @@ def gate_links(  # type: ignore[no-untyped-def]
 @njit(cache=True)
 def update_links(  # type: ignore[no-untyped-def]
     p, v, R, rate, accel_bias, P, mask, anchors, R_world_anchor, levers, R_body_tag, tag, anchor_a, anchor_b,
-    geometry, measured, bias, variance, gradient, extra_variance, inflation, robust_scale, status,
+    geometry, measured, bias, variance, gradient, inflation, robust_scale, status,
 ):  # fmt: skip
     """Fuse the accepted links of an epoch one by one, each at the state the ones before it left.
 
@@ -236,10 +236,10 @@ def update_links(  # type: ignore[no-untyped-def]
         link_jacobian(
             p, R, mask, anchors, levers, R_body_tag, tag[n], anchor_a[n], anchor_b[n], gradient[n], H
         )
-        noise = variance[n] + extra_variance
-        ratio2 = innovation * innovation / (robust_scale * robust_scale * (innovation_variance(P, H) + noise))
+        S = innovation_variance(P, H) + variance[n]
+        ratio2 = innovation * innovation / (robust_scale * robust_scale * S)
         weight = 1.0 / (1.0 + ratio2) ** 2
-        scalar_update(P, H, innovation, noise * inflation[n] / weight, dx)
+        scalar_update(P, H, innovation, variance[n] * inflation[n] / weight, dx)
         for i in range(3):
             p[i] += dx[i]
             v[i] += dx[3 + i]

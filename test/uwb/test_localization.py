@@ -297,6 +297,23 @@ def test_a_body_that_was_carried_away_is_found_again_by_ranges_that_come_one_by_
     np.testing.assert_allclose(pose.position, walk(29 / 5)[0] + moved, atol=0.4)
 
 
+def test_one_tag_far_from_base_link_gives_where_that_is_on_the_mean_and_how_unsure() -> None:
+    """A heading that is not known turns the lever arm about: no range tells."""
+    lever, rng = np.array([0.4, 0.3, 0.1]), np.random.default_rng(2)
+    room = Layout(ANCHORS, (Tag("tag", lever),))
+    loop, errors, within = Loop(room), [], []
+    for i in range(1200):
+        at, yaw = walk(i / 20)
+        pose = loop(epoch(room, i / 20, at, 2.0 * yaw, rng=rng))
+        if i > 100:
+            assert pose is not None
+            errors.append((pose.position - at)[:2])
+            within.append(np.abs(errors[-1]) < np.sqrt(np.diag(pose.covariance)[:2]))
+    assert np.abs(np.mean(errors, axis=0)).max() < 0.05
+    assert np.sqrt(np.mean(np.square(errors))) < 0.5 * 1.15 / np.sqrt(2)
+    assert 0.4 < np.mean(within) < 0.8
+
+
 def test_silence_gives_the_track_up_and_ranges_start_another() -> None:
     loop = started(PLANE)
     assert loop.filter.pose() is not None
