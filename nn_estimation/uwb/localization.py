@@ -106,7 +106,7 @@ class Localization:
 
     @property
     def view(self) -> Layout:
-        """The layout; while the heading cannot be known, with the tags where they are on the mean: about base_link."""
+        """The layout; while the heading cannot be known, with the tags where they are on the mean: at base_link."""
         return self.layout if self.mask[8] else self._unturned
 
     @property
