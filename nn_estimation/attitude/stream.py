@@ -81,8 +81,8 @@ class AttitudeStream(ImuStream[Attitude]):
 
     @property
     def field_age(self) -> float:
-        """[s] from the last field to the last sample, by their stamps; NaN before the first field."""
-        return self._last - self.fields.last
+        """[s] from the last field to the last sample, by their stamps; NaN before the first of either."""
+        return self._last - self.fields.last if math.isfinite(self._last) else math.nan
 
     @property
     def attitude(self) -> Attitude | None:
@@ -152,6 +152,8 @@ class AttitudeStream(ImuStream[Attitude]):
         dt = self._since_last(stamp)
         if dt is None:
             return None
+        if self.fields.last > stamp + FAR:
+            self._drop_far_fields(stamp)
         if GIVE_UP < dt < math.inf:
             self.reset()
             self._refuse(GAP)
@@ -164,6 +166,12 @@ class AttitudeStream(ImuStream[Attitude]):
             return None
         found = self.estimator.update(stamp, gyro, accel)
         return None if found is None else self._made(found, message, stamp, dt)
+
+    def _drop_far_fields(self, stamp: float) -> None:
+        """Leave out fields that waited for the first sample, of `stamp` [s]: before it nothing said that they are far."""
+        self.fields.reset()
+        for _ in range(self.estimator.drop_fields(stamp + FAR)):
+            self._refuse(FAR_FIELD)
 
     def _suspend(self) -> None:
         """No attitude while the samples are of no use."""

@@ -169,6 +169,35 @@ def test_fields_of_another_clock_are_left_out_and_said() -> None:
     assert "no field yet" in aspect(found, "magnetometer")[0]
 
 
+def test_fields_of_the_future_before_the_first_sample_do_not_turn_the_magnetometer_off() -> None:
+    found = stream()
+    for ahead in (-0.01, 3600.0, 3601.0):
+        found.feed(MAG_TOPIC, mag(BEGIN + ahead, FIELD))
+    attitude = run(found, REST)[-1]
+    assert (found.counts[FAR_FIELD], found.counts[LATE_FIELD]) == (2, 1)  # and that before the first sample
+    assert found.estimator.counts["field"] > 790
+    assert attitude is not None and attitude.covariance[2, 2] < 0.1
+    assert "2 with field far from the samples" in aspect(found, "input")[0]
+
+
+def test_a_field_after_a_reset_at_the_end_of_a_bag_does_not_turn_the_magnetometer_off_in_the_next_loop() -> None:
+    found = stream()
+    run(found, REST)
+    heard = found.estimator.counts["field"]
+    found.reset()
+    found.feed(MAG_TOPIC, mag(REST.stamp[-1] + 0.01, FIELD))
+    assert aspect(found, "magnetometer")[0] == ""  # no sample to compare it with
+    run(found, REST)
+    assert (found.counts[FAR_FIELD], found.counts[LATE_FIELD]) == (1, 1)  # and that before the first sample
+    assert found.estimator.counts["field"] == 2 * heard - 1
+
+
+def test_a_field_ahead_of_the_samples_is_no_field_of_now() -> None:
+    found = running()
+    found.fields.last += 3600.0
+    assert "no field for 3600.0 s" in aspect(found, "magnetometer")[0]
+
+
 def test_a_magnetometer_that_stops_is_said_and_the_heading_held() -> None:
     found = running()
     attitude = run(found, REST, 400, 700, field=False)[-1]
