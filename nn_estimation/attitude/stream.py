@@ -17,6 +17,8 @@ from nn_estimation.attitude.kernel import update
 from nn_estimation.attitude.model import Setup
 from nn_estimation.attitude.state import GYRO_BIAS
 from nn_estimation.attitude.trial import MAG_TOPIC
+from nn_estimation.imu_checks import FASTEST, beyond
+from nn_estimation.imu_checks import GAP as WATCHED_GAP
 from nn_estimation.imu_stream import INVALID_SAMPLE, ImuStream
 from nn_estimation.messages import ACCEL, GYRO, ImuMessage
 from nn_estimation.pace import Pace
@@ -33,7 +35,8 @@ UNUSUAL = -1  # beside what kernel.update says
 _PROBLEMS = "", INVALID_SAMPLE, NO_ACCELERATION
 FAR = 1.0  # [s] between a field and the newest sample: a clock of its own
 BIAS_RATE = 10.0  # [Hz] at most at which the gyro's bias, which is slow, is published
-SMALLEST, LARGEST = 1e-12, 1e6  # of what can be a sample or field in any unit; squares stay in range
+ZERO = np.zeros(3)
+SMALLEST, LARGEST = 1e-12, 1e6  # of what can be a field in any unit; the first of a force too
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +151,7 @@ class AttitudeStream(ImuStream[Attitude]):
         problem = _problem(gyro, accel)
         if problem:
             self._refuse(_PROBLEMS[problem])
+            self._watch_refused(stamp, gyro, accel)
             return None
         dt = self._since_last(stamp)
         if dt is None:
@@ -167,8 +171,18 @@ class AttitudeStream(ImuStream[Attitude]):
         found = self.estimator.update(stamp, gyro, accel)
         return None if found is None else self._made(found, message, stamp, dt)
 
+    def _watch_refused(self, stamp: float, gyro: np.ndarray, accel: np.ndarray) -> None:
+        """Let a sample count for the units alone: a gyro in deg/s says more than any measures where it turns fast."""
+        turn, dt = _size(gyro), stamp - self._last
+        if FASTEST <= turn < math.inf and not beyond(ZERO, accel) and 0.0 < dt <= WATCHED_GAP:
+            self._last = stamp
+            self.checks.watch.update(gyro * (FASTEST / turn), accel, dt)
+            self.checks.look()
+            if self.checks.fault:
+                self._suspend()
+
     def _drop_far_fields(self, stamp: float) -> None:
-        """Leave out fields that waited for the first sample, of `stamp` [s]: before it nothing said that they are far."""
+        """Leave out fields that waited for the first sample, of `stamp` [s], and turn out to be far from it."""
         self.fields.reset()
         for _ in range(self.estimator.drop_fields(stamp + FAR)):
             self._refuse(FAR_FIELD)
@@ -233,10 +247,9 @@ def _usual(memory, states, constants, filtered, values, stamp, last):  # type: i
 @njit(cache=True)
 def _problem(gyro, accel):  # type: ignore[no-untyped-def]
     """Index into _PROBLEMS of a sample, (3,) and (3,)."""
-    pull = _size(accel)
-    if not (_size(gyro) < LARGEST and pull < LARGEST):
+    if beyond(gyro, accel):
         return 1
-    return 2 if pull < SMALLEST else 0
+    return 2 if _size(accel) < SMALLEST else 0
 
 
 @njit(cache=True)

@@ -17,7 +17,7 @@ from nn_estimation.attitude.stream import (
 )
 from nn_estimation.imu_stream import INVALID_SAMPLE, INVALID_STAMP, JUMP, LATE, MALFORMED
 
-from .scene import BEGIN, FIELD, imu, mag
+from .scene import BEGIN, FIELD, imu, mag, turned_by_hand
 from .streams import MOTION, REST, UP, aspect, off, run, running, stream
 
 # Bad samples
@@ -35,6 +35,30 @@ def test_samples_that_are_no_numbers_are_counted_and_bridged(value: float) -> No
     assert off(attitude, REST.truth[0]) < 1.0
     assert "4 with invalid sample" in aspect(found, "input")[0]
     assert "invalid" not in aspect(found, "input")[0]  # said once
+
+
+@pytest.mark.parametrize("gyro, accel", [(9e5, 0.0), (-101.0, 0.0), (0.0, 9e5), (0.0, 4001.0)])
+def test_a_sample_that_no_imu_measures_is_left_out(gyro: float, accel: float) -> None:
+    found = running()
+    assert (
+        found.feed(
+            IMU_TOPIC, imu(REST.stamp[400], np.array([gyro, 0.0, 0.0]), UP + np.array([accel, 0.0, 0.0]))
+        )
+        is None
+    )
+    out = run(found, REST, 401)
+    assert found.counts[INVALID_SAMPLE] == 1 and None not in out
+    assert max(off(attitude, REST.truth[0]) for attitude in out) < 1.0
+    assert aspect(found, "units")[0] == ""
+
+
+def test_a_gyro_in_degrees_is_named_where_it_turns_faster_than_any_gyro_measures() -> None:
+    """Turns by hand of 2 rad/s and more are above 100 deg/s: read as rad/s, hardly a sample of them is of use."""
+    fast, found = turned_by_hand(scale=4.0), stream()
+    for n, t in enumerate(fast.stamp):
+        attitude = found.feed(IMU_TOPIC, imu(t, np.degrees(fast.gyro[n]), fast.accel[n]))
+    assert attitude is None and found.counts[INVALID_SAMPLE] > 1000
+    assert "in deg/s, not rad/s" in aspect(found, "units")[0]
 
 
 def test_an_accelerometer_that_says_nothing_is_counted() -> None:
@@ -180,7 +204,7 @@ def test_fields_of_the_future_before_the_first_sample_do_not_turn_the_magnetomet
     assert "2 with field far from the samples" in aspect(found, "input")[0]
 
 
-def test_a_field_after_a_reset_at_the_end_of_a_bag_does_not_turn_the_magnetometer_off_in_the_next_loop() -> None:
+def test_a_field_between_a_reset_and_the_next_loop_of_a_bag_does_not_turn_the_magnetometer_off() -> None:
     found = stream()
     run(found, REST)
     heard = found.estimator.counts["field"]
