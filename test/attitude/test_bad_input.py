@@ -92,6 +92,17 @@ def test_a_gap_of_a_second_is_bridged() -> None:
     assert off(attitude, REST.truth[0]) < 2.0 and found.counts[GAP] == 0
 
 
+def test_a_field_from_just_before_a_gap_does_not_count_after_it() -> None:
+    """Nothing says how far the body turned in between: not the rate at its end."""
+    found = running()
+    late, before = found.estimator.counts["field too late"], found.estimator.state.carried.copy()
+    t = REST.stamp[399] + 5.0
+    attitude = found.feed(IMU_TOPIC, imu(t, np.array([0.0, 0.0, 2.0]), UP))
+    np.testing.assert_array_equal(found.estimator.state.carried, before)
+    assert found.estimator.counts["field too late"] == late + 1
+    assert off(attitude, REST.truth[0]) < 0.5
+
+
 def test_a_gap_of_an_hour_starts_anew() -> None:
     found = running()
     later = 3600.0
