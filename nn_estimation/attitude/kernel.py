@@ -75,6 +75,7 @@ def advance(s, gyro, accel, heard, dt, rest, constants):  # type: ignore[no-unty
     if dt > LONGEST:
         bridge(s.x, s.P, s.sums, s.memory, dt, c)
         s.mean[:] = 0.0
+        clock[0] = max(clock[0], FIELD_AGE)  # the carried field was not turned along
         return IDLE
     if not heard:
         _along(field, gyro, dt, s.space[0])

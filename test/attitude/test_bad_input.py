@@ -6,6 +6,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from nn_estimation.attitude.kernel import FIELD_AGE
 from nn_estimation.attitude.stream import (
     FAR_FIELD,
     GAP,
@@ -101,6 +102,14 @@ def test_a_field_from_just_before_a_gap_does_not_count_after_it() -> None:
     np.testing.assert_array_equal(found.estimator.state.carried, before)
     assert found.estimator.counts["field too late"] == late + 1
     assert off(attitude, REST.truth[0]) < 0.5
+
+
+def test_after_a_short_gap_the_network_waits_for_a_field() -> None:
+    found = running()
+    found.feed(IMU_TOPIC, imu(REST.stamp[399] + 0.3, np.array([0.0, 0.0, 2.0]), UP))
+    assert found.estimator.state.clock[0] >= FIELD_AGE
+    run(found, REST, 430, 435)
+    assert found.estimator.state.clock[0] < FIELD_AGE
 
 
 def test_a_gap_of_an_hour_starts_anew() -> None:
