@@ -50,7 +50,7 @@ class Attitude(NamedTuple):
 
     @property
     def angular_velocity(self) -> np.ndarray:
-        """(3,) [rad/s] without bias, sensor frame."""
+        """(3,) [rad/s] without bias, scale and cross-axis errors, sensor frame."""
         return self.values[RATE:GYRO_BIAS]
 
     @property

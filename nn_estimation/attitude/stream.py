@@ -59,9 +59,9 @@ class AttitudeStream(ImuStream[Attitude]):
         clock: see `ImuStream`.
 
     Attributes:
-        imu: with the newest attitude that was due, as REP-145 has it. The angular velocity is without its bias; it,
-            the specific force and their covariances are along the axes of the body, the covariance of the orientation
-            is about those of the world.
+        imu: with the newest attitude that was due, as REP-145 has it. The angular velocity is without bias, scale and
+            cross-axis errors; it, the specific force and their covariances are along the axes of the body, the
+            covariance of the orientation is about those of the world.
         bias_due: whether the gyro's bias is to be published with the newest attitude that was due.
     """
 
