@@ -7,7 +7,7 @@ import pytest
 
 pytest.importorskip("rclpy")
 
-from nn_estimation.ros.node import AUTOSTART
+from nn_estimation.parameters import AUTOSTART
 from nn_estimation.ros.parameters import as_yaml
 
 CONFIG = Path(__file__).resolve().parents[2] / "config"
