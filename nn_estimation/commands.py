@@ -127,7 +127,7 @@ def configured(
     """
     if args.params:
         return from_file(args.params, node, parameters)
-    return {parameter.name: parameter.default for parameter in parameters} | without
+    return {**{parameter.name: parameter.default for parameter in parameters}, **without}
 
 
 def chosen(args: Namespace, setups: Mapping[str, S], otherwise: str = "network") -> S:
