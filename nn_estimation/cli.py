@@ -100,6 +100,11 @@ def _parser() -> argparse.ArgumentParser:
     replay.add_argument(
         "--aid-for", type=float, metavar="S", help="dead_reckoning: hear the aiding for S seconds only"
     )
+    replay.add_argument(
+        "--params",
+        metavar="FILE",
+        help="attitude, dead_reckoning: parameter file of the node, as ros2 takes it; other options win over it",
+    )
 
     for command in (train, evaluate, replay):
         command.add_argument(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from nn_estimation.configuration import from_yaml
 from nn_estimation.evaluation import Evaluation
+from nn_estimation.parameters import Parameter, from_file
 
 if TYPE_CHECKING:
     from nn_estimation.report import Picture
@@ -110,13 +111,37 @@ def present(
     return 0 if args.require is None or (percent is not None and percent >= args.require) else 1
 
 
-def chosen(args: Namespace, setups: Mapping[str, S]) -> S:
-    """The setup of the method that is asked for, the network's where none is.
+def configured(
+    args: Namespace, node: str, parameters: Sequence[Parameter], without: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Values by name of a node's parameters.
+
+    Args:
+        args: of the command line.
+        node: its name.
+        parameters: of it.
+        without: values that are no defaults, where there is no file of parameters.
+
+    Raises:
+        ParameterError: see `from_file`.
+    """
+    if args.params:
+        return from_file(args.params, node, parameters)
+    return {**{parameter.name: parameter.default for parameter in parameters}, **without}
+
+
+def chosen(args: Namespace, setups: Mapping[str, S], otherwise: str = "network") -> S:
+    """The setup of the method that is asked for.
+
+    Args:
+        args: of the command line.
+        setups: by method.
+        otherwise: the method where none is asked for.
 
     Raises:
         ValueError: there is no such method.
     """
-    method = args.method or "network"
+    method = args.method or otherwise
     if method not in setups:
         raise ValueError(f"--method {method} is not of {args.task}: choose one of {', '.join(setups)}")
     return setups[method]

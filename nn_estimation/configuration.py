@@ -40,7 +40,7 @@ def from_mapping(cls: type[C], mapping: Mapping[str, Any], where: str = "") -> C
     problems = []
     for key, value in mapping.items():
         if key not in fields:
-            problems.append(_unknown(str(key), list(fields)))
+            problems.append(unknown(str(key), list(fields)))
             continue
         try:
             values[key] = _convert(hints[key], value, f"{where}.{key}" if where else str(key))
@@ -71,7 +71,8 @@ def from_yaml(cls: type[C], path: str | Path) -> C:
     return from_mapping(cls, {} if mapping is None else mapping, str(path))
 
 
-def _unknown(key: str, known: Sequence[str]) -> str:
+def unknown(key: str, known: Sequence[str]) -> str:
+    """What is wrong with a key that is none of the known ones."""
     near = difflib.get_close_matches(key, known, n=1, cutoff=0.0)
     return f"unknown key {key!r}, the nearest known one is {near[0]!r}" if near else f"unknown key {key!r}"
 

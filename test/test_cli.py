@@ -92,6 +92,10 @@ WRONG = {
         lambda d: ["replay", "uwb", empty(d), "--model", MODEL, "--out", d / "o", "--anchors", d / "a.yaml"],
         r"cannot read .*a\.yaml",
     ),
+    "parameters of a node": (
+        lambda d: ["replay", "uwb", empty(d), "--model", MODEL, "--out", d / "o", "--params", d / "p.yaml"],
+        r"--params is not for uwb: leave it out",
+    ),
     "record with no anchors": (
         lambda d: ["record", d / "out", "uwb/range", "--anchors", d / "a.yaml"],
         r"cannot read .*a\.yaml",

@@ -59,17 +59,20 @@ def replay(args: Namespace) -> int:
     """Write a bag with what the node would have published beside what is in it."""
     from nn_estimation.attitude.health import health
     from nn_estimation.attitude.model import load_setups
+    from nn_estimation.attitude.parameters import NODE, PARAMETERS, WITHOUT_NETWORK, stream_params
     from nn_estimation.attitude.replay import write_replay
-    from nn_estimation.attitude.stream import AttitudeStream, StreamParams
+    from nn_estimation.attitude.stream import AttitudeStream
     from nn_estimation.attitude.trial import MAG_TOPIC
     from nn_estimation.bags import BagReader
     from nn_estimation.inference import Model
 
     commands.refuse(args, "anchors", "aid_for")
-    setup = commands.chosen(args, load_setups(Model.load(args.model)))
     with BagReader(args.bag, args.remap) as bag:
-        stream = AttitudeStream(setup, StreamParams(use_mag=MAG_TOPIC in bag.topics))
-        added = write_replay(bag, stream, args.out)
+        p = commands.configured(args, NODE, PARAMETERS, {"use_mag": MAG_TOPIC in bag.topics})
+        method = "network" if p["use_network"] else WITHOUT_NETWORK
+        setup = commands.chosen(args, load_setups(Model.load(args.model)), method)
+        stream = AttitudeStream(setup, stream_params(p))
+        added = write_replay(bag, stream, args.out, p["child_frame"], p["publish_rpy"])
     commands.say_replayed(args, added, "attitude", health(stream))
     return 0
 

@@ -50,7 +50,7 @@ class Attitude(NamedTuple):
 
     @property
     def angular_velocity(self) -> np.ndarray:
-        """(3,) [rad/s] without bias, sensor frame."""
+        """(3,) [rad/s] without bias, scale and cross-axis errors, sensor frame."""
         return self.values[RATE:GYRO_BIAS]
 
     @property
@@ -120,6 +120,12 @@ class AttitudeEstimator:
         """
         self.think()
         kernel.queue(self.state.packed, stamp, np.ascontiguousarray(field, np.float64))
+
+    def drop_fields(self, after: float) -> int:
+        """Forget the fields that wait and are stamped after a time [s]; their number."""
+        dropped = int(np.count_nonzero(self.state.queued()[0] > after))
+        self.state.packed["waiting"] -= dropped  # they are the newest
+        return dropped
 
     def update(self, stamp: float, gyro: np.ndarray, accel: np.ndarray) -> Attitude | None:
         """Take in a sample; None while starting, or where the sample is of no use.

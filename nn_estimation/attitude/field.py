@@ -11,12 +11,15 @@ from numba import njit
 from nn_estimation.filters import orthonormalise, so3_exp_xyz
 
 DELAY = 0.02  # [s] from the stamp of a field to the sample it counts at
+LONGEST = 0.25  # [s] between two samples over which the gyro is integrated; in a longer gap nothing is known of turns
 CAPACITY = 256  # samples that are remembered: 2 kHz for twice the delay and more
 
 
 @njit(cache=True)
 def turn(ring, stamps, head, stamp, gyro, dt, work):  # type: ignore[no-untyped-def]
     """Remember a sample; the rotation since the first one is integrated by the gyro alone.
+
+    Through a gap it is not known: all samples before are forgotten, so that no field is carried across.
 
     Args:
         ring: (CAPACITY, 3, 3) rotations; changed.
@@ -39,6 +42,8 @@ def turn(ring, stamps, head, stamp, gyro, dt, work):  # type: ignore[no-untyped-
                 total += ring[head, i, k] * work[k, j]
             ring[here, i, j] = total
     orthonormalise(ring[here], work)
+    if dt > LONGEST:
+        stamps[:] = -np.inf
     stamps[here] = stamp
     return here
 

@@ -60,8 +60,8 @@ def _magnetometer(stream: AttitudeStream) -> tuple[str, str, dict[str, object]]:
     problem = fields.doubt
     if stream.attitude is not None and math.isnan(fields.last):
         problem = f"no field yet on {MAG_TOPIC}: the heading counts from the start; without one set use_mag to false"
-    elif stream.field_age > SILENT_AFTER:
-        problem = f"no field for {stream.field_age:.1f} s on {MAG_TOPIC}: the heading is by the gyro alone"
+    elif (age := abs(stream.field_age)) > SILENT_AFTER:
+        problem = f"no field for {age:.1f} s on {MAG_TOPIC}: the heading is by the gyro alone"
     return "magnetometer", problem, values
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from numba import njit
 
 from nn_estimation.attitude import compiled_vqf, features
-from nn_estimation.attitude.field import DELAY, carry, turn
+from nn_estimation.attitude.field import DELAY, LONGEST, carry, turn
 from nn_estimation.attitude.heading import twist
 from nn_estimation.attitude.inclination import (
     ASTRAY,
@@ -45,7 +45,6 @@ from nn_estimation.filters import matrix, quaternion, so3_exp_xyz, wrapped
 # What a sample ended: nothing, a block, one with a field; or the filter began anew.
 IDLE, BLOCK, LOOK, RESTART = range(4)
 LARGEST = 1e4  # [m/s, m] of what must be near zero, from which on the inclination filter begins anew
-LONGEST = 0.25  # [s] between two samples that are integrated; a longer gap is bridged
 FIELD_AGE = 0.5  # [s] after which a field is of no use
 UNKNOWN_HEADING = math.pi**2 / 3.0  # [rad^2] variance of an angle that can be anything
 OTHER_RATE = 1.33  # times the rate that VQF was made for, from which on it is made for another
@@ -76,6 +75,7 @@ def advance(s, gyro, accel, heard, dt, rest, constants):  # type: ignore[no-unty
     if dt > LONGEST:
         bridge(s.x, s.P, s.sums, s.memory, dt, c)
         s.mean[:] = 0.0
+        clock[0] = max(clock[0], FIELD_AGE)  # the carried field was not turned along
         return IDLE
     if not heard:
         _along(field, gyro, dt, s.space[0])
@@ -344,7 +344,7 @@ def keep_time(v, means, dt, since):  # type: ignore[no-untyped-def]
 @njit(cache=True)
 def scale_turn(v, gyro, dt, out):  # type: ignore[no-untyped-def]
     """The turn rate (3,) that turns VQF, which has an interval of its own, as far as the sensor in dt [s]."""
-    scale = dt / v.interval if dt <= LONGEST else 0.0  # nothing is known of turns in a gap
+    scale = dt / v.interval if dt <= LONGEST else 0.0
     for i in range(3):
         out[i] = gyro[i] * scale
 

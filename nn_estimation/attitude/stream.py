@@ -17,6 +17,8 @@ from nn_estimation.attitude.kernel import update
 from nn_estimation.attitude.model import Setup
 from nn_estimation.attitude.state import GYRO_BIAS
 from nn_estimation.attitude.trial import MAG_TOPIC
+from nn_estimation.imu_checks import FASTEST, beyond
+from nn_estimation.imu_checks import GAP as WATCHED_GAP
 from nn_estimation.imu_stream import INVALID_SAMPLE, ImuStream
 from nn_estimation.messages import ACCEL, GYRO, ImuMessage
 from nn_estimation.pace import Pace
@@ -33,7 +35,8 @@ UNUSUAL = -1  # beside what kernel.update says
 _PROBLEMS = "", INVALID_SAMPLE, NO_ACCELERATION
 FAR = 1.0  # [s] between a field and the newest sample: a clock of its own
 BIAS_RATE = 10.0  # [Hz] at most at which the gyro's bias, which is slow, is published
-SMALLEST, LARGEST = 1e-12, 1e6  # of what can be a sample or field in any unit; squares stay in range
+ZERO = np.zeros(3)
+SMALLEST, LARGEST = 1e-12, 1e6  # of what can be a field in any unit; the first of a force too
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +59,9 @@ class AttitudeStream(ImuStream[Attitude]):
         clock: see `ImuStream`.
 
     Attributes:
-        imu: with the newest attitude that was due, as REP-145 has it. The angular velocity is without its bias; it,
-            the specific force and their covariances are along the axes of the body, the covariance of the orientation
-            is about those of the world.
+        imu: with the newest attitude that was due, as REP-145 has it. The angular velocity is without bias, scale and
+            cross-axis errors; it, the specific force and their covariances are along the axes of the body, the
+            covariance of the orientation is about those of the world.
         bias_due: whether the gyro's bias is to be published with the newest attitude that was due.
     """
 
@@ -81,8 +84,8 @@ class AttitudeStream(ImuStream[Attitude]):
 
     @property
     def field_age(self) -> float:
-        """[s] from the last field to the last sample, by their stamps; NaN before the first field."""
-        return self._last - self.fields.last
+        """[s] from the last field to the last sample, by their stamps; NaN before the first of either."""
+        return self._last - self.fields.last if math.isfinite(self._last) else math.nan
 
     @property
     def attitude(self) -> Attitude | None:
@@ -148,10 +151,13 @@ class AttitudeStream(ImuStream[Attitude]):
         problem = _problem(gyro, accel)
         if problem:
             self._refuse(_PROBLEMS[problem])
+            self._watch_refused(stamp, gyro, accel)
             return None
         dt = self._since_last(stamp)
         if dt is None:
             return None
+        if self.fields.last > stamp + FAR:
+            self._drop_far_fields(stamp)
         if GIVE_UP < dt < math.inf:
             self.reset()
             self._refuse(GAP)
@@ -164,6 +170,22 @@ class AttitudeStream(ImuStream[Attitude]):
             return None
         found = self.estimator.update(stamp, gyro, accel)
         return None if found is None else self._made(found, message, stamp, dt)
+
+    def _watch_refused(self, stamp: float, gyro: np.ndarray, accel: np.ndarray) -> None:
+        """Let a sample count for the units alone: a gyro in deg/s says more than any measures where it turns fast."""
+        turn, dt = _size(gyro), stamp - self._last
+        if FASTEST <= turn < math.inf and not beyond(ZERO, accel) and 0.0 < dt <= WATCHED_GAP:
+            self._last = stamp
+            self.checks.watch.update(gyro * (FASTEST / turn), accel, dt)
+            self.checks.look()
+            if self.checks.fault:
+                self._suspend()
+
+    def _drop_far_fields(self, stamp: float) -> None:
+        """Leave out fields that waited for the first sample, of `stamp` [s], and turn out to be far from it."""
+        self.fields.reset()
+        for _ in range(self.estimator.drop_fields(stamp + FAR)):
+            self._refuse(FAR_FIELD)
 
     def _suspend(self) -> None:
         """No attitude while the samples are of no use."""
@@ -225,10 +247,9 @@ def _usual(memory, states, constants, filtered, values, stamp, last):  # type: i
 @njit(cache=True)
 def _problem(gyro, accel):  # type: ignore[no-untyped-def]
     """Index into _PROBLEMS of a sample, (3,) and (3,)."""
-    pull = _size(accel)
-    if not (_size(gyro) < LARGEST and pull < LARGEST):
+    if beyond(gyro, accel):
         return 1
-    return 2 if pull < SMALLEST else 0
+    return 2 if _size(accel) < SMALLEST else 0
 
 
 @njit(cache=True)

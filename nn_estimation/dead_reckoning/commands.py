@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from nn_estimation import commands
 from nn_estimation.metrics import SEGMENTS, Reduction, mean_reduction
 
 if TYPE_CHECKING:
+    from nn_estimation.bags import BagReader
     from nn_estimation.dead_reckoning.evaluation import DriveTrace
 
 BASELINE, METHOD = "tuned", "network"
@@ -64,40 +65,43 @@ def replay(args: Namespace) -> int:
     from nn_estimation.bags import BagReader
     from nn_estimation.dead_reckoning.health import health
     from nn_estimation.dead_reckoning.model import load_setups
+    from nn_estimation.dead_reckoning.parameters import NODE, PARAMETERS, WITHOUT_NETWORK, stream_params
     from nn_estimation.dead_reckoning.replay import write_replay
-    from nn_estimation.dead_reckoning.stream import (
-        FIX_TOPIC,
-        ODOMETRY_TOPIC,
-        WHEEL_TOPIC,
-        DeadReckoningStream,
-        StreamParams,
-    )
+    from nn_estimation.dead_reckoning.stream import DeadReckoningStream
     from nn_estimation.inference import Model
-    from nn_estimation.recorded import TRUTH_TOPIC
 
     commands.refuse(args, "anchors")
-    setup = commands.chosen(args, load_setups(Model.load(args.model)))
     with BagReader(args.bag, args.remap) as bag:
-        alias, aid_for = {}, math.inf if args.aid_for is None else args.aid_for
-        aiding = next((name for name in (ODOMETRY_TOPIC, FIX_TOPIC) if name in bag.topics), None)
-        if aiding is None and TRUTH_TOPIC in bag.topics:
-            aiding, alias = ODOMETRY_TOPIC, {TRUTH_TOPIC: ODOMETRY_TOPIC}
+        without, alias = ({}, {}) if args.params else _said_by(bag)
+        p = commands.configured(args, NODE, PARAMETERS, without)
+        method = "network" if p["use_network"] else WITHOUT_NETWORK
+        setup = commands.chosen(args, load_setups(Model.load(args.model)), method)
+        stream = DeadReckoningStream(setup, stream_params(p))
+        aid_for = math.inf if args.aid_for is None else args.aid_for
+        if alias:
             aid_for = args.aid_for or 0.0  # the truth is for the start alone, unless asked for
-        if aiding is None:
-            has = ", ".join(sorted(bag.topics))
-            raise ValueError(
-                f"{args.bag} has no {ODOMETRY_TOPIC}, {FIX_TOPIC} or {TRUTH_TOPIC} to start from: {has}"
-            )
-        latitude = bag.custom_data.get("latitude_deg")
-        params = StreamParams(
-            aiding,
-            wheel_speed=WHEEL_TOPIC in bag.topics,
-            latitude=None if latitude is None else math.radians(float(latitude)),
-        )
-        stream = DeadReckoningStream(setup, params)
-        added = write_replay(bag, stream, args.out, aid_for, alias)
+        frames = p["world_frame"], p["child_frame"]
+        added = write_replay(bag, stream, args.out, aid_for, alias, frames)
     commands.say_replayed(args, added, "odometry", health(stream))
     return 0
+
+
+def _said_by(bag: BagReader) -> tuple[dict[str, Any], dict[str, str]]:
+    """What the topics of a bag say of the node's parameters, and as which topic another one is heard."""
+    from nn_estimation.dead_reckoning.stream import FIX_TOPIC, ODOMETRY_TOPIC, WHEEL_TOPIC
+    from nn_estimation.recorded import TRUTH_TOPIC
+
+    alias = {}
+    aiding = next((name for name in (ODOMETRY_TOPIC, FIX_TOPIC) if name in bag.topics), None)
+    if aiding is None and TRUTH_TOPIC in bag.topics:
+        aiding, alias = ODOMETRY_TOPIC, {TRUTH_TOPIC: ODOMETRY_TOPIC}
+    if aiding is None:
+        has = ", ".join(sorted(bag.topics))
+        raise ValueError(
+            f"{bag.path} has no {ODOMETRY_TOPIC}, {FIX_TOPIC} or {TRUTH_TOPIC} to start from: {has}"
+        )
+    latitude = float(bag.custom_data.get("latitude_deg", 0.0))
+    return {"aiding": aiding, "wheel_speed": WHEEL_TOPIC in bag.topics, "latitude": latitude}, alias
 
 
 def gains(traces: Mapping[str, Mapping[str, Sequence[DriveTrace]]]) -> Reduction | None:

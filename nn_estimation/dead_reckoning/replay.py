@@ -47,8 +47,17 @@ def write_replay(
     out: str | Path,
     aid_for: float = math.inf,
     alias: Mapping[str, str] = MappingProxyType({}),
+    frames: tuple[str, str] = ("odom", "imu_link"),
 ) -> dict[str, int]:
-    """Write a bag with everything of `bag` and what the node would have published; arguments as of `replay`.
+    """Write a bag with everything of `bag` and what the node would have published.
+
+    Args:
+        bag: as of `replay`.
+        stream: as of `replay`.
+        out: folder of the new bag.
+        aid_for: as of `replay`.
+        alias: as of `replay`.
+        frames: of the world and of the IMU.
 
     Returns:
         Number of messages written by topic, of the new topics.
@@ -61,7 +70,7 @@ def write_replay(
         for topic, stamp, data, estimate in replay(bag, stream, aid_for, alias):
             new.keep(topic, stamp, data)
             if estimate is not None:
-                new.add(OUTPUT_TOPIC, stamp, encode_estimate(estimate, stream.stamp_ns))
+                new.add(OUTPUT_TOPIC, stamp, encode_estimate(estimate, stream.stamp_ns, *frames))
     return new.added
 
 

@@ -20,16 +20,14 @@ from rclpy.qos_overriding_options import QoSOverridingOptions
 from rclpy.signals import SignalHandlerOptions
 from std_srvs.srv import Trigger
 
+from nn_estimation.parameters import AUTOSTART, Parameter, ParameterError
 from nn_estimation.ros.diagnostics import ERROR, Diagnostics, Status
 from nn_estimation.ros.executor import executor
-from nn_estimation.ros.parameters import Parameter, ParameterError, declare, values
+from nn_estimation.ros.parameters import declare, values
 from nn_estimation.ros.stop import StopSignals
 
 DEPTH = 1000  # messages
 DIAGNOSTICS_PERIOD = 1.0  # [s]
-AUTOSTART = Parameter(
-    "autostart", True, "Configure and activate at start; turn off where a lifecycle manager does that."
-)
 
 
 def _qos(reliability: ReliabilityPolicy) -> QoSProfile:

@@ -1,68 +1,42 @@
-"""Parameters of a node, each said once: the descriptor and the commented YAML come from the same place."""
+"""Parameters of a node in ROS: the descriptor and the commented YAML come from the same place."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 from rclpy.node import Node
 
-Value = bool | int | float | str
+from nn_estimation.parameters import Parameter, Value
 
 
-class ParameterError(ValueError):
-    """A parameter value the node cannot use."""
-
-
-@dataclass(frozen=True, slots=True)
-class Parameter:
-    """One parameter: what it does, its unit and when to change it, in one sentence."""
-
-    name: str
-    default: Value
-    description: str
-    low: float | None = None
-    high: float | None = None
-    choices: tuple[str, ...] = ()
-    live: bool = False  # may change while the node runs
-
-    def descriptor(self) -> ParameterDescriptor:
-        """The ROS descriptor."""
-        constraint = f"one of {', '.join(self.choices)}" if self.choices else ""
-        out = ParameterDescriptor(
-            description=self.description, read_only=not self.live, additional_constraints=constraint
-        )
-        if self.low is not None and self.high is not None:
-            if isinstance(self.default, float):
-                out.floating_point_range = [FloatingPointRange(from_value=self.low, to_value=self.high)]
-            else:
-                out.integer_range = [IntegerRange(from_value=int(self.low), to_value=int(self.high))]
-        return out
-
-    def check(self, value: Value) -> Value:
-        """The value, if it is among the choices.
-
-        Raises:
-            ParameterError: it is not.
-        """
-        if self.choices and value not in self.choices:
-            raise ParameterError(f"{self.name} is {value!r}: choose one of {', '.join(self.choices)}")
-        return value
+def descriptor(parameter: Parameter) -> ParameterDescriptor:
+    """The ROS descriptor."""
+    p = parameter
+    constraint = f"one of {', '.join(p.choices)}" if p.choices else ""
+    out = ParameterDescriptor(
+        description=p.description, read_only=not p.live, additional_constraints=constraint
+    )
+    if p.low is not None and p.high is not None:
+        if isinstance(p.default, float):
+            out.floating_point_range = [FloatingPointRange(from_value=p.low, to_value=p.high)]
+        else:
+            out.integer_range = [IntegerRange(from_value=int(p.low), to_value=int(p.high))]
+    return out
 
 
 def declare(node: Node, parameters: Sequence[Parameter]) -> None:
     """Declare all parameters on a node."""
     for parameter in parameters:
-        node.declare_parameter(parameter.name, parameter.default, parameter.descriptor())
+        node.declare_parameter(parameter.name, parameter.default, descriptor(parameter))
 
 
 def values(node: Node, parameters: Sequence[Parameter]) -> dict[str, Any]:
     """Values by name.
 
     Raises:
-        ParameterError: a value that is not among its choices.
+        ParameterError: a value that cannot be one.
     """
     return {p.name: p.check(node.get_parameter(p.name).value) for p in parameters}
 

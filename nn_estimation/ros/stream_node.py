@@ -9,42 +9,16 @@ from functools import partial
 from typing import Any, TypeVar
 
 from nn_estimation.inference import Model
+from nn_estimation.parameters import Parameter, ParameterError
 from nn_estimation.ros.diagnostics import ERROR, OK, WARN, Latency, Status
 from nn_estimation.ros.messages import message_class
 from nn_estimation.ros.node import ManagedNode
-from nn_estimation.ros.parameters import Parameter, ParameterError
 
 S = TypeVar("S")
 Health = Callable[[Any], Sequence[tuple[str, str, Mapping[str, object]]]]
 Publication = tuple[Callable[[Any], object], Any]  # publish, and what to publish
 Due = tuple[int, Sequence[Publication]]  # units dealt with, and what is to be published of them
 NOTHING: Due = (1, ())
-
-
-def model_parameters(alone: str, use_network: str) -> tuple[Parameter, ...]:
-    """The parameters that `StreamNode.choose` reads.
-
-    Args:
-        alone: what the node has without a model.
-        use_network: what the network is for, and what is done without it.
-    """
-    return (
-        Parameter("model", "", f"Path of the ONNX file; empty only with use_network false, for {alone}."),
-        Parameter("model_sha256", "", "Refuse any other model file; hexadecimal, empty for no check."),
-        Parameter(
-            "provider",
-            "auto",
-            "What runs the network; auto times what loads on this machine and keeps the fastest.",
-            choices=("auto", "cpu", "cuda", "tensorrt"),
-        ),
-        Parameter("use_network", True, use_network, live=True),
-    )
-
-
-def latency_budget(microseconds: float, unit: str) -> Parameter:
-    """The parameter that `StreamNode.listen` reads."""
-    text = f"Processing [us] a {unit} above which a warning is due."
-    return Parameter("latency_budget_us", microseconds, text, 1.0, 1e6)
 
 
 class StreamNode(ManagedNode):

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from rclpy.node import Node
 
-from nn_estimation.ros.parameters import ParameterError
+from nn_estimation.parameters import ParameterError
 
 
 def transform_broadcaster(

@@ -66,7 +66,7 @@ def replay(args: Namespace) -> int:
     from nn_estimation.uwb.replay import layout_of, write_replay
     from nn_estimation.uwb.stream import UwbStream
 
-    commands.refuse(args, "aid_for")
+    commands.refuse(args, "aid_for", "params")
     with BagReader(args.bag, args.remap) as bag:
         layout = layout_of(bag, args.anchors)
         model = commands.chosen(args, load_bias_models(Model.load(args.model), layout))

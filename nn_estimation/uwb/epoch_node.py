@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from nn_estimation.ros.parameters import Parameter, ParameterError
-from nn_estimation.ros.stream_node import Due, Publication, StreamNode, latency_budget
+from nn_estimation.parameters import Parameter, ParameterError, latency_budget
+from nn_estimation.ros.stream_node import Due, Publication, StreamNode
 from nn_estimation.uwb.estimator import Corrected
 from nn_estimation.uwb.layout import ABOVE, BELOW, Layout
 from nn_estimation.uwb.stream import UwbStream

@@ -10,8 +10,8 @@ from typing import Any
 from nav_msgs.msg import Odometry
 
 from nn_estimation import cdr
+from nn_estimation.parameters import Parameter
 from nn_estimation.ros.node import run
-from nn_estimation.ros.parameters import Parameter
 from nn_estimation.ros.stream_node import Publication
 from nn_estimation.uwb.bias import AsMeasured
 from nn_estimation.uwb.epoch_node import ANCHORS, LATENCY_BUDGET, MAX_DELAY, UNIT, EpochNode, read_layout

@@ -11,9 +11,9 @@ from typing import Any
 from nav_msgs.msg import Odometry
 from sensor_msgs.msg import Range
 
+from nn_estimation.parameters import Parameter, model_parameters
 from nn_estimation.ros.node import run
-from nn_estimation.ros.parameters import Parameter
-from nn_estimation.ros.stream_node import Publication, model_parameters
+from nn_estimation.ros.stream_node import Publication
 from nn_estimation.uwb.bias import BiasModel, uncalibrated
 from nn_estimation.uwb.epoch_node import ANCHORS, LATENCY_BUDGET, MAX_DELAY, UNIT, EpochNode, read_layout
 from nn_estimation.uwb.estimator import Corrected, EstimatorParams, UwbEstimator

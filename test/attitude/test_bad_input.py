@@ -6,6 +6,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from nn_estimation.attitude.kernel import FIELD_AGE
 from nn_estimation.attitude.stream import (
     FAR_FIELD,
     GAP,
@@ -17,7 +18,7 @@ from nn_estimation.attitude.stream import (
 )
 from nn_estimation.imu_stream import INVALID_SAMPLE, INVALID_STAMP, JUMP, LATE, MALFORMED
 
-from .scene import BEGIN, FIELD, imu, mag
+from .scene import BEGIN, FIELD, imu, mag, turned_by_hand
 from .streams import MOTION, REST, UP, aspect, off, run, running, stream
 
 # Bad samples
@@ -35,6 +36,30 @@ def test_samples_that_are_no_numbers_are_counted_and_bridged(value: float) -> No
     assert off(attitude, REST.truth[0]) < 1.0
     assert "4 with invalid sample" in aspect(found, "input")[0]
     assert "invalid" not in aspect(found, "input")[0]  # said once
+
+
+@pytest.mark.parametrize("gyro, accel", [(9e5, 0.0), (-101.0, 0.0), (0.0, 9e5), (0.0, 4001.0)])
+def test_a_sample_that_no_imu_measures_is_left_out(gyro: float, accel: float) -> None:
+    found = running()
+    assert (
+        found.feed(
+            IMU_TOPIC, imu(REST.stamp[400], np.array([gyro, 0.0, 0.0]), UP + np.array([accel, 0.0, 0.0]))
+        )
+        is None
+    )
+    out = run(found, REST, 401)
+    assert found.counts[INVALID_SAMPLE] == 1 and None not in out
+    assert max(off(attitude, REST.truth[0]) for attitude in out) < 1.0
+    assert aspect(found, "units")[0] == ""
+
+
+def test_a_gyro_in_degrees_is_named_where_it_turns_faster_than_any_gyro_measures() -> None:
+    """Turns by hand of 2 rad/s and more are above 100 deg/s: read as rad/s, hardly a sample of them is of use."""
+    fast, found = turned_by_hand(scale=4.0), stream()
+    for n, t in enumerate(fast.stamp):
+        attitude = found.feed(IMU_TOPIC, imu(t, np.degrees(fast.gyro[n]), fast.accel[n]))
+    assert attitude is None and found.counts[INVALID_SAMPLE] > 1000
+    assert "in deg/s, not rad/s" in aspect(found, "units")[0]
 
 
 def test_an_accelerometer_that_says_nothing_is_counted() -> None:
@@ -66,6 +91,25 @@ def test_a_gap_of_a_second_is_bridged() -> None:
     found = running()
     attitude = run(found, REST, 500, 501)[-1]
     assert off(attitude, REST.truth[0]) < 2.0 and found.counts[GAP] == 0
+
+
+def test_a_field_from_just_before_a_gap_does_not_count_after_it() -> None:
+    """Nothing says how far the body turned in between: not the rate at its end."""
+    found = running()
+    late, before = found.estimator.counts["field too late"], found.estimator.state.carried.copy()
+    t = REST.stamp[399] + 5.0
+    attitude = found.feed(IMU_TOPIC, imu(t, np.array([0.0, 0.0, 2.0]), UP))
+    np.testing.assert_array_equal(found.estimator.state.carried, before)
+    assert found.estimator.counts["field too late"] == late + 1
+    assert off(attitude, REST.truth[0]) < 0.5
+
+
+def test_after_a_short_gap_the_network_waits_for_a_field() -> None:
+    found = running()
+    found.feed(IMU_TOPIC, imu(REST.stamp[399] + 0.3, np.array([0.0, 0.0, 2.0]), UP))
+    assert found.estimator.state.clock[0] >= FIELD_AGE
+    run(found, REST, 430, 435)
+    assert found.estimator.state.clock[0] < FIELD_AGE
 
 
 def test_a_gap_of_an_hour_starts_anew() -> None:
@@ -167,6 +211,35 @@ def test_fields_of_another_clock_are_left_out_and_said() -> None:
     assert found.counts[FAR_FIELD] == 300
     assert "must be stamped within 1 s of the samples" in aspect(found, "input")[0]
     assert "no field yet" in aspect(found, "magnetometer")[0]
+
+
+def test_fields_of_the_future_before_the_first_sample_do_not_turn_the_magnetometer_off() -> None:
+    found = stream()
+    for ahead in (-0.01, 3600.0, 3601.0):
+        found.feed(MAG_TOPIC, mag(BEGIN + ahead, FIELD))
+    attitude = run(found, REST)[-1]
+    assert (found.counts[FAR_FIELD], found.counts[LATE_FIELD]) == (2, 1)  # and that before the first sample
+    assert found.estimator.counts["field"] > 790
+    assert attitude is not None and attitude.covariance[2, 2] < 0.1
+    assert "2 with field far from the samples" in aspect(found, "input")[0]
+
+
+def test_a_field_between_a_reset_and_the_next_loop_of_a_bag_does_not_turn_the_magnetometer_off() -> None:
+    found = stream()
+    run(found, REST)
+    heard = found.estimator.counts["field"]
+    found.reset()
+    found.feed(MAG_TOPIC, mag(REST.stamp[-1] + 0.01, FIELD))
+    assert aspect(found, "magnetometer")[0] == ""  # no sample to compare it with
+    run(found, REST)
+    assert (found.counts[FAR_FIELD], found.counts[LATE_FIELD]) == (1, 1)  # and that before the first sample
+    assert found.estimator.counts["field"] == 2 * heard - 1
+
+
+def test_a_field_ahead_of_the_samples_is_no_field_of_now() -> None:
+    found = running()
+    found.fields.last += 3600.0
+    assert "no field for 3600.0 s" in aspect(found, "magnetometer")[0]
 
 
 def test_a_magnetometer_that_stops_is_said_and_the_heading_held() -> None:

@@ -81,6 +81,7 @@ RECORDINGS: dict[str, Callable[[], Trial]] = {
         HAND, mag_stamp=HAND.mag_stamp[400:], mag=HAND.mag[400:]
     ),
     "a gap of a second": lambda: later(HAND, 1.0),
+    "a gap of a third of a second": lambda: later(HAND, 0.3),
     "a gap of 12 seconds": lambda: later(HAND, 12.0),
     "another rate from the middle on": lambda: slower(HAND),
     "jitter": lambda: jittered(HAND),

@@ -1,6 +1,7 @@
 """What `nn_estimation evaluate attitude` says: who won, by how much and where not, and never more than that."""
 
 import json
+import math
 import re
 from pathlib import Path
 
@@ -8,11 +9,15 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
+from nn_estimation import cdr
 from nn_estimation.attitude.commands import gains, verdict, worse
 from nn_estimation.attitude.evaluation import AttitudeTrace
-from nn_estimation.attitude.model import METHODS
+from nn_estimation.attitude.model import METHODS, load_setups
+from nn_estimation.attitude.replay import replay
+from nn_estimation.attitude.stream import AttitudeStream, StreamParams
 from nn_estimation.bags import BagReader
 from nn_estimation.cli import main
+from nn_estimation.inference import Model
 from nn_estimation.metrics import Reduction
 
 from .trials import trial, write_bag, write_model
@@ -195,6 +200,47 @@ def test_replay_writes_what_the_node_would_have_published(
         assert 1100 < bag.counts["imu/data"] <= bag.counts["imu/data_raw"] == 1200
     assert main(["replay", "attitude", bags[0], "--model", model, "--out", out]) == 2
     assert "exists already" in capsys.readouterr().err
+
+
+def quaternions(bag: str) -> np.ndarray:
+    with BagReader(bag) as reader:
+        return np.array([cdr.decode_imu(data).orientation for _, _, data in reader.raw(["imu/data"])])
+
+
+def test_a_replay_is_configured_by_the_parameter_file_of_the_node(
+    bags: list[str], model: str, tmp_path: Path
+) -> None:
+    file, out, again = tmp_path / "node.yaml", str(tmp_path / "out"), str(tmp_path / "again")
+    file.write_text(
+        "/**/attitude_node:\n  ros__parameters: {world_frame: ned, imu_yaw: 90.0, declination: 4.0, "
+        "child_frame: base_link, publish_rpy: true, use_network: false}\n"
+    )
+    command = ["replay", "attitude", bags[0], "--model", model, "--quiet", "--params", str(file)]
+    assert main([*command, "--out", out]) == 0
+    assert main([*command, "--out", again, "--method", "vqf"]) == 0  # wins over use_network
+    params = StreamParams("ned", math.radians(4.0), (0.0, 0.0, math.radians(90.0)))
+    for method, bag in (("filter", out), ("vqf", again)):
+        stream = AttitudeStream(load_setups(Model.load(model))[method], params)
+        with BagReader(bags[0]) as reader:
+            expected = [found.quaternion for *_, found in replay(reader, stream) if found is not None]
+        np.testing.assert_array_equal(quaternions(bag), expected)
+    with BagReader(out) as reader:
+        assert reader.counts["imu/rpy"] == reader.counts["imu/data"]
+        assert {cdr.decode_imu(data).frame_id for _, _, data in reader.raw(["imu/data"])} == {"base_link"}
+
+
+def test_a_parameter_file_that_the_node_would_refuse_is_refused(
+    bags: list[str], model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, out = tmp_path / "node.yaml", tmp_path / "out"
+    file.write_text("attitude_node:\n  ros__parameters: {imu_yaw: 90, world_fame: ned}\n")
+    command = ["replay", "attitude", bags[0], "--model", model, "--out", str(out), "--params", str(file)]
+    assert main(command) == 2
+    assert capsys.readouterr().err == (
+        f"nn_estimation: {file}: imu_yaw is 90: write 90.0, it must be a float; "
+        "unknown key 'world_fame', the nearest known one is 'world_frame'\n"
+    )
+    assert not out.exists()
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from nn_estimation.attitude.field import CAPACITY, DELAY, carry, turn
+from nn_estimation.attitude.field import CAPACITY, DELAY, LONGEST, carry, turn
 
 from .scene import FIELD
 
@@ -76,6 +76,15 @@ def test_a_field_whose_samples_are_gone_or_were_never_there_is_refused() -> None
     young = Turning(100.0, 5)
     assert young.carried(young.stamp[0] - 0.001, young.gyro[-1], FIELD) is None
     assert young.carried(young.stamp[0], young.gyro[-1], FIELD) is not None
+
+
+def test_no_field_is_carried_across_a_gap() -> None:
+    body = Turning(100.0, 100)
+    later = body.stamp[-1] + LONGEST + 0.01
+    body.head = turn(body.ring, body.stamps, body.head, later, body.gyro[-1], LONGEST + 0.01, WORK)
+    for before in (body.stamp[-1], later - 0.005):
+        assert body.carried(before, body.gyro[-1], FIELD) is None
+    np.testing.assert_allclose(body.carried(later, body.gyro[-1], FIELD), FIELD, atol=1e-18)
 
 
 def test_rotations_stay_rotations_over_many_turns() -> None:

@@ -1,6 +1,7 @@
 """What `nn_estimation evaluate dead_reckoning` says: who won and by how much, and never more than that."""
 
 import json
+import math
 import re
 from pathlib import Path
 
@@ -8,9 +9,16 @@ import numpy as np
 import pytest
 from drive_scene import KNOWN, drive, write_bag, write_model
 
+from nn_estimation import cdr
+from nn_estimation.bags import BagReader
 from nn_estimation.cli import main
 from nn_estimation.dead_reckoning.commands import gains, verdict
 from nn_estimation.dead_reckoning.evaluation import DriveTrace
+from nn_estimation.dead_reckoning.model import load_setups
+from nn_estimation.dead_reckoning.replay import replay
+from nn_estimation.dead_reckoning.starting import Start
+from nn_estimation.dead_reckoning.stream import DeadReckoningStream, StreamParams
+from nn_estimation.inference import Model
 from nn_estimation.metrics import Reduction
 
 NOTHING = Reduction(0.0, 0.0, 0.0)
@@ -187,3 +195,70 @@ def test_a_drive_too_short_to_tell_meets_no_bar(model: str, tmp_path: Path) -> N
 def test_anchors_are_not_for_vehicles(bag: str, model: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["evaluate", "dead_reckoning", bag, "--model", model, "--anchors", "a.yaml"]) == 2
     assert capsys.readouterr().err == "nn_estimation: --anchors is not for dead_reckoning: leave it out\n"
+
+
+def poses(bag: str) -> list[cdr.OdometryMessage]:
+    with BagReader(bag) as reader:
+        return [cdr.decode_odometry(data) for _, _, data in reader.raw(["odometry/dead_reckoning"])]
+
+
+def test_a_replay_is_configured_by_the_parameter_file_of_the_node(
+    bag: str, model: str, tmp_path: Path
+) -> None:
+    file, out = tmp_path / "node.yaml", str(tmp_path / "out")
+    file.write_text(
+        "/**:\n  ros__parameters: {start: parameters, start_x: 7.0, start_heading: 90.0, start_speed: 9.0, "
+        "imu_yaw: 10.0, antenna_x: 1.0, rejoin_after: 2.0, latitude: 49.0, publish_rate: 20.0, "
+        "world_frame: map, child_frame: base_link, use_network: false}\n"
+    )
+    command = [
+        "replay",
+        "dead_reckoning",
+        bag,
+        "--model",
+        model,
+        "--quiet",
+        "--params",
+        str(file),
+        "--out",
+        out,
+    ]
+    assert main(command) == 0
+    params = StreamParams(
+        start=Start((7.0, 0.0, 0.0), math.radians(90.0), 9.0),
+        latitude=math.radians(49.0),
+        publish_rate=20.0,
+        mounting=(0.0, 0.0, math.radians(10.0)),
+        antenna=(1.0, 0.0, 0.0),
+        rejoin_after=2.0,
+    )
+    stream = DeadReckoningStream(load_setups(Model.load(model))["tuned"], params)
+    with BagReader(bag) as reader:
+        expected = [found.position for *_, found in replay(reader, stream) if found is not None]
+    found = poses(out)
+    assert len(found) > 1000 and {(m.frame_id, m.child_frame_id) for m in found} == {("map", "base_link")}
+    np.testing.assert_array_equal([message.position for message in found], expected)
+
+
+def test_without_a_parameter_file_the_topics_of_the_bag_say_how(bag: str, model: str, tmp_path: Path) -> None:
+    out = str(tmp_path / "out")
+    assert main(["replay", "dead_reckoning", bag, "--model", model, "--quiet", "--out", out]) == 0
+    stream = DeadReckoningStream(load_setups(Model.load(model))["network"], StreamParams("odometry"))
+    with BagReader(bag) as reader:
+        seen = replay(reader, stream, 0.0, {"ground_truth/odometry": "odometry"})
+        expected = [found.position for *_, found in seen if found is not None]
+    np.testing.assert_array_equal([message.position for message in poses(out)], expected)
+
+
+def test_a_parameter_file_that_the_node_would_refuse_is_refused(
+    bag: str, model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, out = tmp_path / "node.yaml", tmp_path / "out"
+    file.write_text("dead_reckoning_node:\n  ros__parameters: {aiding: gps, antenna: [1.0, 0.0, 0.0]}\n")
+    command = ["replay", "dead_reckoning", bag, "--model", model, "--out", str(out), "--params", str(file)]
+    assert main(command) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(
+        f"nn_estimation: {file}: aiding is 'gps': choose one of none, odometry, fix; unknown key "
+    )
+    assert said.count("\n") == 1 and not out.exists()

@@ -13,10 +13,10 @@ from rclpy.parameter import Parameter
 from sensor_msgs.msg import Imu
 
 from nn_estimation import cdr
+from nn_estimation.parameters import ParameterError, latency_budget, model_parameters
 from nn_estimation.ros.diagnostics import ERROR, OK, WARN
 from nn_estimation.ros.domain import claim_domain
-from nn_estimation.ros.parameters import ParameterError
-from nn_estimation.ros.stream_node import NOTHING, Due, StreamNode, latency_budget, model_parameters
+from nn_estimation.ros.stream_node import NOTHING, Due, StreamNode
 
 TOPIC = "imu/data_raw"
 
