@@ -113,19 +113,34 @@ class BagReader:
     def _renamed(self, topic: str) -> str:
         return self._remap.get(_plain(topic), _plain(topic))
 
-    def require(self, *topics: str, way_out: str = "--remap") -> None:
-        """Refuse a bag without these topics.
+    def require(self, topics: Mapping[str, str], way_out: str = "--remap") -> None:
+        """Refuse a bag without these topics, or with other types of them.
 
         Args:
-            topics: without leading slash.
+            topics: without leading slash -> message type.
             way_out: options that give a topic its own name.
 
         Raises:
-            BagError: some are missing.
+            BagError: some are missing, or of another type.
         """
         if missing := sorted(set(topics) - set(self.topics)):
             has = ", ".join(sorted(self.topics))
             raise BagError(f"{self.path} has no {', '.join(missing)}; it has {has}: use {way_out}")
+        self.expect(topics, way_out)
+
+    def expect(self, topics: Mapping[str, str], way_out: str = "--remap") -> None:
+        """Refuse topics of another type than they are read as; the bag need not have them.
+
+        Args:
+            topics: without leading slash -> message type.
+            way_out: options that give a topic its own name.
+
+        Raises:
+            BagError: one is of another type.
+        """
+        for topic, wanted in topics.items():
+            if (found := self.topics.get(topic, wanted)) != wanted:
+                raise BagError(f"{topic} of {self.path} is {found}, {wanted} is needed: use {way_out}")
 
     def raw(self, topics: Collection[str] | None = None) -> Iterator[tuple[str, int, bytes]]:
         """(topic, log time [ns], CDR bytes) in log order; only of `topics` if given.

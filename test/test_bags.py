@@ -303,6 +303,12 @@ def test_a_bag_that_lacks_a_topic_says_what_it_has_and_how_to_name_it(tmp_path: 
     with BagWriter(tmp_path / "bag") as writer:
         writer.write("imu", cdr.IMU, 1, b"")
     with BagReader(tmp_path / "bag") as reader:
-        reader.require("imu")
+        reader.require({"imu": cdr.IMU})
+        reader.expect({"imu": cdr.IMU, "absent": cdr.MAG})
         with pytest.raises(BagError, match="bag has no a, b; it has imu: use --remap or --truth"):
-            reader.require("imu", "b", "a", way_out="--remap or --truth")
+            reader.require({"imu": cdr.IMU, "b": cdr.IMU, "a": cdr.IMU}, "--remap or --truth")
+        for check in (reader.require, reader.expect):
+            with pytest.raises(
+                BagError, match=r"imu of .*bag is sensor_msgs/msg/Imu, .*/MagneticField is needed"
+            ):
+                check({"imu": cdr.MAG})

@@ -7,10 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from onnx_models import write_model
 
-from nn_estimation import __version__
+from nn_estimation import __version__, cdr
 from nn_estimation.bags import BagReader, BagWriter
 from nn_estimation.cli import SETS, main
 from nn_estimation.datasets import registry
@@ -309,3 +310,31 @@ def test_what_is_not_installed_is_named_with_the_extra_that_brings_it(
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 2 and "Traceback" not in done.stderr
     assert re.search(message, done.stderr), done.stderr
+
+
+@pytest.mark.parametrize("task", ["uwb", "dead_reckoning", "attitude"])
+def test_a_truth_of_another_type_is_named(
+    task: str, short: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    truth = cdr.encode_pose(cdr.PoseMessage(1, "map", np.zeros(3), np.array([0.0, 0, 0, 1])))
+    with BagReader(short) as reader, BagWriter(tmp_path / "bag", custom_data=reader.custom_data) as writer:
+        for topic, stamp, data in reader.raw():
+            writer.write(topic, reader.topics[topic], stamp, data)
+        writer.write("mocap/pose", cdr.POSE, stamp, truth)
+    model = {"uwb": MODEL}.get(task) or str(default_model(f"{task}.onnx"))
+    assert main(["evaluate", task, str(tmp_path / "bag"), "--model", model, "--truth", "mocap/pose"]) == 2
+    said = capsys.readouterr().err
+    assert (
+        "mocap/pose of" in said
+        and "is geometry_msgs/msg/PoseStamped, nav_msgs/msg/Odometry is needed" in said
+    )
+
+
+def test_a_replay_refuses_a_topic_of_another_type(
+    short: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    remap = ["--remap", "ground_truth/odometry:=imu/mag"]
+    out, model = tmp_path / "out", str(default_model("attitude.onnx"))
+    assert main(["replay", "attitude", short, "--model", model, "--out", str(out), *remap]) == 2
+    assert "is nav_msgs/msg/Odometry, sensor_msgs/msg/MagneticField is needed" in capsys.readouterr().err
+    assert not out.exists()

@@ -134,6 +134,8 @@ def _collect(
     for number, name in enumerate(layout.tag_index):
         for kind in ("range", "tdoa", "power"):
             topics[layout.tag_topic(name, kind)] = (kind, number)
+    types = {"truth": cdr.ODOMETRY, "power": cdr.VECTOR3}
+    reader.expect({t: types.get(kind, cdr.RANGE) for t, (kind, _) in topics.items()}, "--remap or --truth")
     rows: list[_Row] = []
     power: dict[tuple[int, int, str], tuple[float, float, float]] = {}
     poses: list[tuple[float, ...]] = []
