@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from nn_estimation import __version__
+from nn_estimation.outputs import check_folder
 
 TASKS = ("uwb", "dead_reckoning", "attitude")  # each a wing with a module `commands`
 SETS = ("lias", "hanyang", "starloc", "util", "kitti", "euroc", "comma", "broad", "repoimu")
@@ -152,6 +153,8 @@ def _remap(text: str) -> tuple[str, str]:
 def _of_task(command: str) -> Callable[[argparse.Namespace], int]:
     def run(args: argparse.Namespace) -> int:
         args.remap = dict(args.remap)
+        if command == "evaluate" and args.report:
+            check_folder(args.report)
         return getattr(importlib.import_module(f"nn_estimation.{args.task}.commands"), command)(args)
 
     return run

@@ -338,3 +338,16 @@ def test_a_replay_refuses_a_topic_of_another_type(
     assert main(["replay", "attitude", short, "--model", model, "--out", str(out), *remap]) == 2
     assert "is nav_msgs/msg/Odometry, sensor_msgs/msg/MagneticField is needed" in capsys.readouterr().err
     assert not out.exists()
+
+
+def test_the_table_is_printed_before_a_report_that_cannot_be_written(
+    short: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError("disk is full")
+
+    monkeypatch.setattr("nn_estimation.report.write", fail)
+    assert main(["evaluate", "uwb", short, "--model", MODEL, "--report", str(tmp_path / "report")]) == 2
+    said = capsys.readouterr()
+    assert "network is" in said.out and "recording" in said.out
+    assert "disk is full" in said.err
