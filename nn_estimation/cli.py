@@ -104,7 +104,13 @@ def _parser() -> argparse.ArgumentParser:
 
     for command in (train, evaluate, replay):
         command.add_argument(
-            "--remap", type=_remap, nargs="*", default=[], metavar="A:=B", help="topic names"
+            "--remap",
+            type=_remap,
+            nargs="*",
+            action="extend",
+            default=[],
+            metavar="A:=B",
+            help="topic names, after the bags; may be given again",
         )
         command.add_argument("--anchors", metavar="FILE", help="YAML file; default: the layout in the bag")
         command.add_argument("--quiet", action="store_true", help="say nothing while working")
@@ -132,8 +138,18 @@ def _parser() -> argparse.ArgumentParser:
     play.add_argument("bag")
     play.add_argument("--rate", type=float, default=1.0, help="times real time")
     play.add_argument("--loop", action="store_true")
-    play.add_argument("--topics", nargs="*", help="only these")
-    play.add_argument("--remap", type=_remap, nargs="*", default=[], metavar="A:=B")
+    play.add_argument(
+        "--topics", nargs="*", action="extend", help="only these, after the bag; may be given again"
+    )
+    play.add_argument(
+        "--remap",
+        type=_remap,
+        nargs="*",
+        action="extend",
+        default=[],
+        metavar="A:=B",
+        help="topic names, after the bag; may be given again",
+    )
 
     record = add("record", "record topics into a bag until Ctrl-C", _record)
     record.add_argument("out")

@@ -13,7 +13,7 @@ from onnx_models import write_model
 
 from nn_estimation import __version__, cdr
 from nn_estimation.bags import BagReader, BagWriter
-from nn_estimation.cli import SETS, main
+from nn_estimation.cli import SETS, _parser, main
 from nn_estimation.datasets import registry
 from nn_estimation.shipped import default_model
 
@@ -351,3 +351,25 @@ def test_the_table_is_printed_before_a_report_that_cannot_be_written(
     said = capsys.readouterr()
     assert "network is" in said.out and "recording" in said.out
     assert "disk is full" in said.err
+
+
+def test_an_option_for_topics_may_be_given_again() -> None:
+    given = [
+        "play",
+        "bag",
+        "--remap",
+        "a:=b",
+        "c:=d",
+        "--remap",
+        "e:=f",
+        "--topics",
+        "x",
+        "--topics",
+        "y",
+        "z",
+    ]
+    args = _parser().parse_args(given)
+    assert args.remap == [("a", "b"), ("c", "d"), ("e", "f")] and args.topics == ["x", "y", "z"]
+    replay = ["replay", "uwb", "bag", "--model", "m", "--out", "o", "--remap", "a:=b", "--remap", "c:=d"]
+    assert _parser().parse_args(replay).remap == [("a", "b"), ("c", "d")]
+    assert _parser().parse_args(["play", "bag"]).topics is None
