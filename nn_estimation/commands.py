@@ -46,6 +46,8 @@ def train(
         more: arguments of `train_model` that are of this wing.
     """
     check_file(args.out)
+    if args.resume and not args.checkpoints:
+        raise ValueError("--resume goes on from a checkpoint: name its folder with --checkpoints")
     trained = train_model(
         args.bags,
         args.out,

@@ -46,3 +46,9 @@ def test_a_training_looks_at_its_output_before_its_bags(
     pytest.importorskip("torch", reason="training needs torch")
     assert main(["train", task, "no_bag", "--out", str(tmp_path)]) == 2
     assert "is a folder: name a file" in capsys.readouterr().err
+
+
+def test_what_is_resumed_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("torch", reason="training needs torch")
+    assert main(["train", "uwb", "no_bag", "--out", str(tmp_path / "model.onnx"), "--resume"]) == 2
+    assert "name its folder with --checkpoints" in capsys.readouterr().err
