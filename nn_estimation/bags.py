@@ -330,11 +330,17 @@ def _storage_files(path: Path) -> list[Path]:
             raise BagError(f"{path} is no bag: expected a rosbag2 folder, a .mcap or a .db3 file")
         return [path]
     for suffix in _SUFFIXES:
-        if files := sorted(path.glob(f"*{suffix}")):
+        if files := sorted(path.glob(f"*{suffix}"), key=_split):
             return files
     if any(path.glob("*.zstd")):
         raise BagError(f"{path} is compressed as files: run `ros2 bag convert` on it first")
     raise BagError(f"{path} is no bag: it holds no .mcap and no .db3 file")
+
+
+def _split(file: Path) -> tuple[str, int]:
+    """Name of a bag and number of its file: NAME_10 comes after NAME_9."""
+    name = file.stem.rstrip("0123456789")
+    return name, int(file.stem[len(name) :] or 0)
 
 
 def _first_line(error: Exception) -> str:

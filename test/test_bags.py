@@ -312,3 +312,13 @@ def test_a_bag_that_lacks_a_topic_says_what_it_has_and_how_to_name_it(tmp_path: 
                 BagError, match=r"imu of .*bag is sensor_msgs/msg/Imu, .*/MagneticField is needed"
             ):
                 check({"imu": cdr.MAG})
+
+
+def test_the_files_of_a_split_bag_are_read_in_their_order(tmp_path: Path) -> None:
+    (tmp_path / "split").mkdir()
+    for number in range(12):
+        with BagWriter(tmp_path / str(number)) as writer:
+            writer.write("imu", cdr.IMU, 1 + number, b"")
+        storage_file(tmp_path / str(number)).rename(tmp_path / "split" / f"split_{number}.mcap")
+    with BagReader(tmp_path / "split") as reader:
+        assert [stamp for _, stamp, _ in reader.raw()] == list(range(1, 13))
