@@ -52,11 +52,17 @@ def write_replay(bag: BagReader, stream: UwbStream, out: str | Path) -> dict[str
     layout = stream.layout
     added = {**dict.fromkeys(corrected_topics(layout), cdr.RANGE), ODOMETRY_TOPIC: cdr.ODOMETRY}
     with ReplayedBag(bag, out, added, {"layout": layout.to_yaml()}) as new:
+        stamp, heard = 0, False
         for topic, stamp, data in bag.raw():
             new.keep(topic, stamp, data)
+            heard = heard or topic in ranges
             if topic in stream.topics:
                 stream.feed(topic, data)
                 _add(new, layout, stream.corrected(), stamp)
+        if not heard:
+            raise BagError(
+                f"{bag.path} has no messages on {', '.join(sorted(set(ranges) & set(bag.topics)))}"
+            )
         _add(new, layout, stream.flush(), stamp)
     return {topic: count for topic, count in new.added.items() if count}
 
