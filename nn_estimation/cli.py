@@ -99,7 +99,7 @@ def _parser() -> argparse.ArgumentParser:
     replay.add_argument("--out", required=True, help="folder of the new bag")
     replay.add_argument("--method", help="one of those that evaluate prints; default network")
     replay.add_argument(
-        "--aid-for", type=float, metavar="S", help="dead_reckoning: hear the aiding for S seconds only"
+        "--aid-for", type=_seconds, metavar="S", help="dead_reckoning: hear the aiding for S seconds only"
     )
 
     for command in (train, evaluate, replay):
@@ -155,7 +155,7 @@ def _parser() -> argparse.ArgumentParser:
     record.add_argument("out")
     record.add_argument("topics", nargs="+", metavar="TOPIC")
     record.add_argument("--anchors", metavar="FILE", help="YAML file that the bag carries from then on")
-    record.add_argument("--seconds", type=float)
+    record.add_argument("--seconds", type=_seconds)
     return parser
 
 
@@ -164,6 +164,12 @@ def _remap(text: str) -> tuple[str, str]:
     if not (before and separator and after):
         raise argparse.ArgumentTypeError(f"{text!r}: expected from:=to")
     return before, after
+
+
+def _seconds(text: str) -> float:
+    if not float(text) >= 0.0:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected seconds, 0 or more")
+    return float(text)
 
 
 def _of_task(command: str) -> Callable[[argparse.Namespace], int]:

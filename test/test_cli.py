@@ -373,3 +373,11 @@ def test_an_option_for_topics_may_be_given_again() -> None:
     replay = ["replay", "uwb", "bag", "--model", "m", "--out", "o", "--remap", "a:=b", "--remap", "c:=d"]
     assert _parser().parse_args(replay).remap == [("a", "b"), ("c", "d")]
     assert _parser().parse_args(["play", "bag"]).topics is None
+
+
+@pytest.mark.parametrize("text", ["-3", "nan", "soon"])
+def test_a_time_that_is_none_is_refused(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    replay = ["replay", "dead_reckoning", "bag", "--model", "m", "--out", "o", f"--aid-for={text}"]
+    with pytest.raises(SystemExit) as end:
+        main(replay)
+    assert end.value.code == 2 and f"{text!r}" in capsys.readouterr().err
