@@ -202,7 +202,7 @@ class BagReader:
 
 
 class BagWriter:
-    """A new rosbag2 folder; a context manager, finished on exit.
+    """A new rosbag2 folder; a context manager, finished on exit, removed if that is by an error or interrupt.
 
     Args:
         path: of the folder; made with its parents, must not exist.
@@ -308,7 +308,7 @@ class BagWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-        if kind is not None and issubclass(kind, Exception):
+        if kind is not None:
             shutil.rmtree(self.path, ignore_errors=True)
 
 

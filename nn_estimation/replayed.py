@@ -42,9 +42,13 @@ class ReplayedBag(BagWriter):
         self._msgtypes = {**bag.topics, **added}
         self.added = dict.fromkeys(added, 0)
         self._ranges = {t for t, kind in bag.topics.items() if kind == cdr.RANGE and kind in added.values()}
-        for topic, connection in bag.connections.items():
-            known = connection.msgtype in added.values()
-            self.copy_topic(topic, connection._replace(msgdef=NO_DEFINITION) if known else connection)
+        try:
+            for topic, connection in bag.connections.items():
+                known = connection.msgtype in added.values()
+                self.copy_topic(topic, connection._replace(msgdef=NO_DEFINITION) if known else connection)
+        except BaseException as error:
+            self.__exit__(type(error), error, None)
+            raise
 
     def keep(self, topic: str, stamp_ns: int, data: bytes) -> None:
         """Append a message of the other bag."""

@@ -222,10 +222,13 @@ def test_a_bag_is_never_overwritten(bag: Path) -> None:
         BagWriter(bag)
 
 
-def test_a_failed_recording_leaves_no_bag(tmp_path: Path) -> None:
-    with pytest.raises(RuntimeError), BagWriter(tmp_path / "x") as bag:
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, SystemExit])
+def test_a_bag_that_is_given_up_or_interrupted_is_not_left_half(
+    tmp_path: Path, error: type[BaseException]
+) -> None:
+    with pytest.raises(error), BagWriter(tmp_path / "x") as bag:
         bag.write("uwb/range", cdr.RANGE, 1, rows(2)[1][2])
-        raise RuntimeError
+        raise error
     assert not (tmp_path / "x").exists()
 
 
