@@ -33,6 +33,8 @@ setup(
         (f"share/{PACKAGE}/models", glob("models/*.onnx") + glob("models/*.md")),
     ],
     install_requires=[
+        "backports.zstd; python_version < '3.14'",  # as rosbags wants it, and lz4
+        "lz4",
         "matplotlib>=3.8",
         "numba>=0.60",
         "numpy>=1.26",

@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import yaml
-from rosbags.interfaces import Connection, MessageDefinitionFormat
+from rosbags.interfaces import Connection, ConnectionExtRosbag2, MessageDefinition, MessageDefinitionFormat
 from rosbags.rosbag2 import Reader, StoragePlugin, Writer, WriterError
 from rosbags.typesys import Stores, get_types_from_idl, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
@@ -21,6 +21,8 @@ from nn_estimation.salvage import Salvage, SalvageError
 _LOG = logging.getLogger(__name__)
 _STORAGE = {"mcap": StoragePlugin.MCAP, "sqlite3": StoragePlugin.SQLITE3}
 _SUFFIXES = {".mcap": "mcap", ".db3": "sqlite3"}
+NO_DEFINITION = MessageDefinition(MessageDefinitionFormat.NONE, "")
+_NO_DIGEST = f"RIHS01_{0:064d}"  # of a type whose definition nobody has
 
 
 class BagError(ValueError):
@@ -36,6 +38,12 @@ class BagReader:
     Args:
         path: of the folder or the file.
         remap: topic in the bag -> name it is given here.
+
+    Attributes:
+        topics: topic -> message type.
+        connections: topic -> what the bag says of it: type, definition, QoS.
+        counts: topic -> number of messages.
+        damage: what is wrong with the file.
 
     Raises:
         BagError: nothing there, no bag, nothing readable in it, or a remap that does not fit its topics.
@@ -58,6 +66,7 @@ class BagReader:
             raise BagError(f"{self.path} has no topic {', '.join(sorted(missing))} to remap; it has {known}")
         self._refuse_two_of_one_name()
         self.topics = {self._names[c.id]: c.msgtype for c in connections}
+        self.connections = {self._names[c.id]: c for c in connections}
         self.counts = {topic: 0 for topic in self.topics}
         for connection in connections:
             self.counts[self._names[connection.id]] += connection.msgcount
@@ -104,19 +113,34 @@ class BagReader:
     def _renamed(self, topic: str) -> str:
         return self._remap.get(_plain(topic), _plain(topic))
 
-    def require(self, *topics: str, way_out: str = "--remap") -> None:
-        """Refuse a bag without these topics.
+    def require(self, topics: Mapping[str, str], way_out: str = "--remap") -> None:
+        """Refuse a bag without these topics, or with other types of them.
 
         Args:
-            topics: without leading slash.
+            topics: without leading slash -> message type.
             way_out: options that give a topic its own name.
 
         Raises:
-            BagError: some are missing.
+            BagError: some are missing, or of another type.
         """
         if missing := sorted(set(topics) - set(self.topics)):
             has = ", ".join(sorted(self.topics))
             raise BagError(f"{self.path} has no {', '.join(missing)}; it has {has}: use {way_out}")
+        self.expect(topics, way_out)
+
+    def expect(self, topics: Mapping[str, str], way_out: str = "--remap") -> None:
+        """Refuse topics of another type than they are read as; the bag need not have them.
+
+        Args:
+            topics: without leading slash -> message type.
+            way_out: options that give a topic its own name.
+
+        Raises:
+            BagError: one is of another type.
+        """
+        for topic, wanted in topics.items():
+            if (found := self.topics.get(topic, wanted)) != wanted:
+                raise BagError(f"{topic} of {self.path} is {found}, {wanted} is needed: use {way_out}")
 
     def raw(self, topics: Collection[str] | None = None) -> Iterator[tuple[str, int, bytes]]:
         """(topic, log time [ns], CDR bytes) in log order; only of `topics` if given.
@@ -178,7 +202,7 @@ class BagReader:
 
 
 class BagWriter:
-    """A new rosbag2 folder; a context manager, finished on exit.
+    """A new rosbag2 folder; a context manager, finished on exit, removed if that is by an error or interrupt.
 
     Args:
         path: of the folder; made with its parents, must not exist.
@@ -232,6 +256,27 @@ class BagWriter:
             raise BagError(f"{topic} is recorded as {connection.msgtype}, not as {msgtype}")
         self._writer.write(connection, stamp_ns, cdr)
 
+    def copy_topic(self, topic: str, source: Connection) -> None:
+        """Announce a topic as another bag has it: its type, the definition of that, and its QoS.
+
+        Args:
+            topic: with or without leading slash.
+            source: of the other bag.
+
+        Raises:
+            BagError: it cannot be announced.
+        """
+        definition, msgtype, store = source.msgdef, source.msgtype, get_typestore(Stores.ROS2_KILTED)
+        own: dict[str, Any] = {"typestore": store}
+        if definition.format != MessageDefinitionFormat.NONE or msgtype not in store.fielddefs:
+            own = {"msgdef": definition.data, "rihs01": source.digest or _digest(source)}
+        if isinstance(source.ext, ConnectionExtRosbag2):
+            own["offered_qos_profiles"] = source.ext.offered_qos_profiles
+        try:
+            self._connections[topic] = self._writer.add_connection("/" + _plain(topic), msgtype, **own)
+        except Exception as error:
+            raise BagError(f"cannot record {topic} of type {msgtype}: {error}") from error
+
     def add_topic(self, topic: str, msgtype: str, definition: str) -> None:
         """Announce a topic of a type that ROS does not define.
 
@@ -263,8 +308,16 @@ class BagWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-        if kind is not None and issubclass(kind, Exception):
+        if kind is not None:
             shutil.rmtree(self.path, ignore_errors=True)
+
+
+def _digest(source: Connection) -> str:
+    """Hash of a type by its definition in a bag that says none."""
+    try:
+        return _types_of(source.msgdef.format, source.msgdef.data, source.msgtype).hash_rihs01(source.msgtype)
+    except Exception:  # whatever the parser makes of it: who plays the bag does not look at the hash
+        return _NO_DIGEST
 
 
 def _plain(topic: str) -> str:
@@ -277,11 +330,17 @@ def _storage_files(path: Path) -> list[Path]:
             raise BagError(f"{path} is no bag: expected a rosbag2 folder, a .mcap or a .db3 file")
         return [path]
     for suffix in _SUFFIXES:
-        if files := sorted(path.glob(f"*{suffix}")):
+        if files := sorted(path.glob(f"*{suffix}"), key=_split):
             return files
     if any(path.glob("*.zstd")):
         raise BagError(f"{path} is compressed as files: run `ros2 bag convert` on it first")
     raise BagError(f"{path} is no bag: it holds no .mcap and no .db3 file")
+
+
+def _split(file: Path) -> tuple[str, int]:
+    """Name of a bag and number of its file: NAME_10 comes after NAME_9."""
+    name = file.stem.rstrip("0123456789")
+    return name, int(file.stem[len(name) :] or 0)
 
 
 def _first_line(error: Exception) -> str:

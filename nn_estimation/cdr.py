@@ -178,12 +178,18 @@ def patch_range(cdr: bytes, value: float, variance: float) -> bytes:
         CdrError: not a Range.
     """
     endian, _, _, end = _begin(cdr)
-    offset, has_variance = _range_at(cdr, end)
-    out = bytearray(cdr)
-    struct.pack_into(f"{endian}f", out, offset + 12, value)
-    if has_variance:
-        struct.pack_into(f"{endian}f", out, offset + 16, variance)
-    return bytes(out)
+    offset, _ = _range_at(cdr, end)
+    return b"".join((cdr[: offset + 12], struct.pack(f"{endian}ff", value, variance)))
+
+
+def present_range(cdr: bytes) -> bytes:
+    """The same Range message, with variance 0 where it has none (Humble).
+
+    Raises:
+        CdrError: not a Range.
+    """
+    offset, has_variance = _range_at(cdr, _begin(cdr)[3])
+    return cdr if has_variance else cdr[: offset + 16] + bytes(4)
 
 
 def decode_vector3(cdr: bytes) -> Vector3Message:

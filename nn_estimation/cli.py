@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from nn_estimation import __version__
+from nn_estimation.outputs import check_folder
 
 TASKS = ("uwb", "dead_reckoning", "attitude")  # each a wing with a module `commands`
 SETS = ("lias", "hanyang", "starloc", "util", "kitti", "euroc", "comma", "broad", "repoimu")
@@ -98,7 +99,7 @@ def _parser() -> argparse.ArgumentParser:
     replay.add_argument("--out", required=True, help="folder of the new bag")
     replay.add_argument("--method", help="one of those that evaluate prints; default network")
     replay.add_argument(
-        "--aid-for", type=float, metavar="S", help="dead_reckoning: hear the aiding for S seconds only"
+        "--aid-for", type=_seconds, metavar="S", help="dead_reckoning: hear the aiding for S seconds only"
     )
     replay.add_argument(
         "--params",
@@ -108,7 +109,13 @@ def _parser() -> argparse.ArgumentParser:
 
     for command in (train, evaluate, replay):
         command.add_argument(
-            "--remap", type=_remap, nargs="*", default=[], metavar="A:=B", help="topic names"
+            "--remap",
+            type=_remap,
+            nargs="*",
+            action="extend",
+            default=[],
+            metavar="A:=B",
+            help="topic names, after the bags; may be given again",
         )
         command.add_argument("--anchors", metavar="FILE", help="YAML file; default: the layout in the bag")
         command.add_argument("--quiet", action="store_true", help="say nothing while working")
@@ -136,14 +143,24 @@ def _parser() -> argparse.ArgumentParser:
     play.add_argument("bag")
     play.add_argument("--rate", type=float, default=1.0, help="times real time")
     play.add_argument("--loop", action="store_true")
-    play.add_argument("--topics", nargs="*", help="only these")
-    play.add_argument("--remap", type=_remap, nargs="*", default=[], metavar="A:=B")
+    play.add_argument(
+        "--topics", nargs="*", action="extend", help="only these, after the bag; may be given again"
+    )
+    play.add_argument(
+        "--remap",
+        type=_remap,
+        nargs="*",
+        action="extend",
+        default=[],
+        metavar="A:=B",
+        help="topic names, after the bag; may be given again",
+    )
 
     record = add("record", "record topics into a bag until Ctrl-C", _record)
     record.add_argument("out")
     record.add_argument("topics", nargs="+", metavar="TOPIC")
     record.add_argument("--anchors", metavar="FILE", help="YAML file that the bag carries from then on")
-    record.add_argument("--seconds", type=float)
+    record.add_argument("--seconds", type=_seconds)
     return parser
 
 
@@ -154,9 +171,17 @@ def _remap(text: str) -> tuple[str, str]:
     return before, after
 
 
+def _seconds(text: str) -> float:
+    if not float(text) >= 0.0:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected seconds, 0 or more")
+    return float(text)
+
+
 def _of_task(command: str) -> Callable[[argparse.Namespace], int]:
     def run(args: argparse.Namespace) -> int:
         args.remap = dict(args.remap)
+        if command == "evaluate" and args.report:
+            check_folder(args.report)
         return getattr(importlib.import_module(f"nn_estimation.{args.task}.commands"), command)(args)
 
     return run

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from nn_estimation.configuration import from_yaml
 from nn_estimation.evaluation import Evaluation
+from nn_estimation.outputs import check_file
 from nn_estimation.parameters import Parameter, from_file
 
 if TYPE_CHECKING:
@@ -45,6 +46,9 @@ def train(
         held_out: lines that say the metrics of a contract.
         more: arguments of `train_model` that are of this wing.
     """
+    check_file(args.out)
+    if args.resume and not args.checkpoints:
+        raise ValueError("--resume goes on from a checkpoint: name its folder with --checkpoints")
     trained = train_model(
         args.bags,
         args.out,
@@ -94,20 +98,23 @@ def present(
     from nn_estimation.inference import Model
     from nn_estimation.report import Report, text_table, write
 
-    page = ""
-    if args.report:
-        title = f"{title}: {', '.join(evaluation.traces)}"
-        model = {"model": str(args.model), "sha256": Model.load(args.model).sha256}
-        made = {**model, **(facts or {}), "command": args.command_line}
-        report = Report(title, verdict, evaluation.results, pictures(), made, evaluation.notes)
-        page = f" · {write(report, args.report)}"
     if args.json:
-        print(json.dumps(evaluation.results))
+        print(json.dumps(evaluation.results), flush=True)
     else:
         print(text_table(evaluation.results))
         for note in evaluation.notes:
             print(f"note: {note}")
-        print(verdict + page)
+    page = ""
+    try:
+        if args.report:
+            title = f"{title}: {', '.join(evaluation.traces)}"
+            model = {"model": str(args.model), "sha256": Model.load(args.model).sha256}
+            made = {**model, **(facts or {}), "command": args.command_line}
+            report = Report(title, verdict, evaluation.results, pictures(), made, evaluation.notes)
+            page = f" · {write(report, args.report)}"
+    finally:
+        if not args.json:
+            print(verdict + page, flush=True)
     return 0 if args.require is None or (percent is not None and percent >= args.require) else 1
 
 

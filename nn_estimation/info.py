@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 from nn_estimation.bags import BagReader
 from nn_estimation.contract import Contract
@@ -32,9 +33,9 @@ def _model(path: Path, sha256: str, contract: Contract) -> str:
         f"licence   {contract.licence or 'not stated'}, made with nn_estimation {contract.package_version}"
     )
     recordings = contract.training.get("recordings", [])
-    size = [f"{contract.training[key]:.6g} {key}" for key in AMOUNTS if key in contract.training]
+    size = [f"{_text(contract.training[key], '.6g')} {key}" for key in AMOUNTS if key in contract.training]
     size += [f"IMU at {contract.rate:.0f} Hz"] if contract.rate else []
-    lines.append(f"trained   on {', '.join(recordings)} ({', '.join(size)})")
+    lines.append(f"trained   on {_listed(recordings)} ({', '.join(size)})")
     if contract.training.get("command"):
         lines.append(f"command   {contract.training['command']}")
     lines.append("")
@@ -43,7 +44,7 @@ def _model(path: Path, sha256: str, contract: Contract) -> str:
             shape = ", ".join(map(str, spec.shape))
             lines.append(f"{kind:9s} {spec.name} {spec.dtype} ({shape}) {spec.unit}".rstrip())
     if links := contract.parameters.get("links"):
-        lines += ["", f"links     {', '.join(links)}"]
+        lines += ["", f"links     {_listed(links)}"]
     lines += ["", f"{'feature':28s} trained range"]
     for name, (low, high) in zip(contract.features, contract.valid_range, strict=True):
         lines.append(f"{name:24s} {low:8.2f} to {high:.2f}")
@@ -52,9 +53,18 @@ def _model(path: Path, sha256: str, contract: Contract) -> str:
     metrics = sorted({metric for row in rows.values() for metric in row})
     lines += ["", f"{'held out':10s}" + "".join(f"  {metric}" for metric in metrics)]
     for method, row in rows.items():
-        cells = (f"  {row.get(metric, math.nan):{len(metric)}.4f}" for metric in metrics)
+        cells = (f"  {_text(row.get(metric, math.nan), '.4f'):>{len(metric)}}" for metric in metrics)
         lines.append(f"{method:10s}" + "".join(cells))
     return "\n".join(lines)
+
+
+def _listed(values: Any) -> str:
+    """Of what nobody has checked: a contract's notes may hold anything."""
+    return ", ".join(map(str, values)) if isinstance(values, list) else str(values)
+
+
+def _text(value: Any, form: str) -> str:
+    return format(value, form) if isinstance(value, (int, float)) else str(value)
 
 
 def _bag(path: str | Path) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from nn_estimation.bags import BagReader
+from nn_estimation.bags import BagError, BagReader
 
 IMU_TOPIC, TRUTH_TOPIC = "imu/data_raw", "ground_truth/odometry"
 TICK = 1e-6  # [s] to which stamps are exact
@@ -53,11 +53,35 @@ def interpolated(stamp: np.ndarray, true_stamp: np.ndarray, values: np.ndarray) 
 
 
 def scored(stamp: np.ndarray, custom_data: Mapping[str, str]) -> np.ndarray:
-    """(N,) bool: stamps (N,) in the intervals that a bag's metadata scores; all where it names none."""
-    intervals = (yaml.safe_load(custom_data.get("scored", "{}")) or {}).get("intervals")
+    """(N,) bool: stamps (N,) in the intervals that a bag's metadata scores; all where it names none.
+
+    Raises:
+        BagError: it cannot be read.
+    """
+    intervals = scoring(custom_data).get("intervals")
     if intervals is None:
         return np.ones(len(stamp), dtype=bool)
+    try:
+        ends = np.array(intervals, dtype=np.float64).reshape(len(intervals), 2)
+    except (TypeError, ValueError):
+        raise BagError(f"a bag scores the intervals {intervals!r}: expected [[first, last], ...]") from None
     inside = np.zeros(len(stamp), dtype=bool)
-    for first, last in intervals:
+    for first, last in ends:
         inside |= (stamp > first - TICK) & (stamp < last + TICK)
     return inside
+
+
+def scoring(custom_data: Mapping[str, str]) -> Mapping[str, Any]:
+    """What a bag's metadata says of how it is scored.
+
+    Raises:
+        BagError: it cannot be read.
+    """
+    text = custom_data.get("scored", "{}")
+    try:
+        found = yaml.safe_load(text) or {}
+    except yaml.YAMLError:
+        found = None
+    if not isinstance(found, Mapping):
+        raise BagError(f"a bag has scored: {text!r} in its metadata, which is no YAML of keys: put it right")
+    return found

@@ -141,7 +141,9 @@ def write(report: Report, directory: str | Path) -> Path:
 
 def page(title: str, parts: Sequence[str]) -> str:
     """An HTML page of parts that are HTML already."""
-    return _HTML.replace("TITLE", html.escape(title)).replace("BODY", "\n".join(parts))
+    head, _, rest = _HTML.partition("TITLE")
+    style, _, tail = rest.partition("BODY")
+    return "".join((head, html.escape(title), style, "\n".join(parts), tail))
 
 
 def text_table(results: Mapping[str, Any]) -> str:

@@ -222,10 +222,13 @@ def test_a_bag_is_never_overwritten(bag: Path) -> None:
         BagWriter(bag)
 
 
-def test_a_failed_recording_leaves_no_bag(tmp_path: Path) -> None:
-    with pytest.raises(RuntimeError), BagWriter(tmp_path / "x") as bag:
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, SystemExit])
+def test_a_bag_that_is_given_up_or_interrupted_is_not_left_half(
+    tmp_path: Path, error: type[BaseException]
+) -> None:
+    with pytest.raises(error), BagWriter(tmp_path / "x") as bag:
         bag.write("uwb/range", cdr.RANGE, 1, rows(2)[1][2])
-        raise RuntimeError
+        raise error
     assert not (tmp_path / "x").exists()
 
 
@@ -303,6 +306,22 @@ def test_a_bag_that_lacks_a_topic_says_what_it_has_and_how_to_name_it(tmp_path: 
     with BagWriter(tmp_path / "bag") as writer:
         writer.write("imu", cdr.IMU, 1, b"")
     with BagReader(tmp_path / "bag") as reader:
-        reader.require("imu")
+        reader.require({"imu": cdr.IMU})
+        reader.expect({"imu": cdr.IMU, "absent": cdr.MAG})
         with pytest.raises(BagError, match="bag has no a, b; it has imu: use --remap or --truth"):
-            reader.require("imu", "b", "a", way_out="--remap or --truth")
+            reader.require({"imu": cdr.IMU, "b": cdr.IMU, "a": cdr.IMU}, "--remap or --truth")
+        for check in (reader.require, reader.expect):
+            with pytest.raises(
+                BagError, match=r"imu of .*bag is sensor_msgs/msg/Imu, .*/MagneticField is needed"
+            ):
+                check({"imu": cdr.MAG})
+
+
+def test_the_files_of_a_split_bag_are_read_in_their_order(tmp_path: Path) -> None:
+    (tmp_path / "split").mkdir()
+    for number in range(12):
+        with BagWriter(tmp_path / str(number)) as writer:
+            writer.write("imu", cdr.IMU, 1 + number, b"")
+        storage_file(tmp_path / str(number)).rename(tmp_path / "split" / f"split_{number}.mcap")
+    with BagReader(tmp_path / "split") as reader:
+        assert [stamp for _, stamp, _ in reader.raw()] == list(range(1, 13))

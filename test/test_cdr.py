@@ -153,7 +153,9 @@ def test_a_range_without_variance_decodes_with_variance_unknown() -> None:
     encoded = cdr.encode_range(cdr.RangeMessage(5, "a0", 2.5, 0.1))
     old = cdr.decode_range(encoded[:-4])
     assert (old.range, old.variance) == (2.5, 0.0)
-    assert cdr.decode_range(cdr.patch_range(encoded[:-4], 2.0, 0.3)).range == 2.0
+    assert cdr.patch_range(encoded[:-4], 2.5, 0.1) == cdr.patch_range(encoded, 2.5, 0.1) == encoded
+    assert cdr.present_range(encoded[:-4]) == cdr.patch_range(encoded, 2.5, 0.0)
+    assert cdr.present_range(encoded) == encoded
 
 
 @given(stamps)

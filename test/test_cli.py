@@ -7,12 +7,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from onnx_models import write_model
 
-from nn_estimation import __version__
+from nn_estimation import __version__, cdr
 from nn_estimation.bags import BagReader, BagWriter
-from nn_estimation.cli import SETS, main
+from nn_estimation.cli import SETS, _parser, main
 from nn_estimation.datasets import registry
 from nn_estimation.shipped import default_model
 
@@ -313,3 +314,74 @@ def test_what_is_not_installed_is_named_with_the_extra_that_brings_it(
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 2 and "Traceback" not in done.stderr
     assert re.search(message, done.stderr), done.stderr
+
+
+@pytest.mark.parametrize("task", ["uwb", "dead_reckoning", "attitude"])
+def test_a_truth_of_another_type_is_named(
+    task: str, short: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    truth = cdr.encode_pose(cdr.PoseMessage(1, "map", np.zeros(3), np.array([0.0, 0, 0, 1])))
+    with BagReader(short) as reader, BagWriter(tmp_path / "bag", custom_data=reader.custom_data) as writer:
+        for topic, stamp, data in reader.raw():
+            writer.write(topic, reader.topics[topic], stamp, data)
+        writer.write("mocap/pose", cdr.POSE, stamp, truth)
+    model = {"uwb": MODEL}.get(task) or str(default_model(f"{task}.onnx"))
+    assert main(["evaluate", task, str(tmp_path / "bag"), "--model", model, "--truth", "mocap/pose"]) == 2
+    said = capsys.readouterr().err
+    assert (
+        "mocap/pose of" in said
+        and "is geometry_msgs/msg/PoseStamped, nav_msgs/msg/Odometry is needed" in said
+    )
+
+
+def test_a_replay_refuses_a_topic_of_another_type(
+    short: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    remap = ["--remap", "ground_truth/odometry:=imu/mag"]
+    out, model = tmp_path / "out", str(default_model("attitude.onnx"))
+    assert main(["replay", "attitude", short, "--model", model, "--out", str(out), *remap]) == 2
+    assert "is nav_msgs/msg/Odometry, sensor_msgs/msg/MagneticField is needed" in capsys.readouterr().err
+    assert not out.exists()
+
+
+def test_the_table_is_printed_before_a_report_that_cannot_be_written(
+    short: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError("disk is full")
+
+    monkeypatch.setattr("nn_estimation.report.write", fail)
+    assert main(["evaluate", "uwb", short, "--model", MODEL, "--report", str(tmp_path / "report")]) == 2
+    said = capsys.readouterr()
+    assert "network is" in said.out and "recording" in said.out
+    assert "disk is full" in said.err
+
+
+def test_an_option_for_topics_may_be_given_again() -> None:
+    given = [
+        "play",
+        "bag",
+        "--remap",
+        "a:=b",
+        "c:=d",
+        "--remap",
+        "e:=f",
+        "--topics",
+        "x",
+        "--topics",
+        "y",
+        "z",
+    ]
+    args = _parser().parse_args(given)
+    assert args.remap == [("a", "b"), ("c", "d"), ("e", "f")] and args.topics == ["x", "y", "z"]
+    replay = ["replay", "uwb", "bag", "--model", "m", "--out", "o", "--remap", "a:=b", "--remap", "c:=d"]
+    assert _parser().parse_args(replay).remap == [("a", "b"), ("c", "d")]
+    assert _parser().parse_args(["play", "bag"]).topics is None
+
+
+@pytest.mark.parametrize("text", ["-3", "nan", "soon"])
+def test_a_time_that_is_none_is_refused(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    replay = ["replay", "dead_reckoning", "bag", "--model", "m", "--out", "o", f"--aid-for={text}"]
+    with pytest.raises(SystemExit) as end:
+        main(replay)
+    assert end.value.code == 2 and f"{text!r}" in capsys.readouterr().err

@@ -29,3 +29,13 @@ def test_a_bag_tells_its_topics_counts_and_layout(tmp_path: Path) -> None:
 def test_what_is_neither_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BagError, match="holds no"):
         describe(tmp_path)
+
+
+def test_notes_of_any_kind_in_a_contract_are_shown(tmp_path: Path) -> None:
+    notes = {
+        "training": {"recordings": [1, 2], "ranges": "many"},
+        "metrics": {"network": {"rmse_m": "small"}},
+    }
+    said = describe(write_model(tmp_path / "model.onnx", **notes))
+    assert "trained   on 1, 2 (many ranges)" in said and "   small" in said
+    assert "on 7 (" in describe(write_model(tmp_path / "model.onnx", training={"recordings": 7}))

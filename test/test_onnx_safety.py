@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -102,16 +104,11 @@ def test_a_tensor_in_another_file_is_refused_even_beside_the_model(tmp_path: Pat
     )
 
 
-def test_external_data_is_found_in_attributes_and_in_bodies_of_branches(tmp_path: Path) -> None:
+def test_external_data_is_found_in_attributes(tmp_path: Path) -> None:
     value = numpy_helper.from_array(np.ones(3, np.float32), "hidden")
     outside(value, "hidden.bin")
     constant = helper.make_node("Constant", [], ["hidden"], value=value)
     assert "'hidden' in another file" in refusal_of(tmp_path, lambda model: model.graph.node.append(constant))
-    body = helper.make_graph(
-        [constant], "body", [], [helper.make_tensor_value_info("hidden", TensorProto.FLOAT, [3])]
-    )
-    branch = helper.make_node("If", ["condition"], ["unused"], then_branch=body, else_branch=body)
-    assert "'hidden' in another file" in refusal_of(tmp_path, lambda model: model.graph.node.append(branch))
 
 
 def test_leftover_external_data_entries_are_refused_too(tmp_path: Path) -> None:
@@ -149,10 +146,24 @@ def nested(depth: int) -> onnx.NodeProto:
     return node
 
 
-@pytest.mark.parametrize("depth", [8, 12])
-def test_bodies_nested_too_deeply_are_refused(tmp_path: Path, depth: int) -> None:
+@pytest.mark.parametrize("depth", [1, 8, 12])
+def test_operators_with_a_body_are_refused(tmp_path: Path, depth: int) -> None:
     message = refusal_of(tmp_path, lambda model: model.graph.node.append(nested(depth)))
-    assert "nested more than 24 messages deep" in message
+    assert "an operator with a body, such as Loop, Scan or If" in message
+
+
+def test_a_loop_is_refused_before_it_runs(tmp_path: Path) -> None:
+    scalar = [
+        helper.make_tensor_value_info(name, kind, [])
+        for name, kind in (("pass", TensorProto.INT64), ("on", TensorProto.BOOL), ("go", TensorProto.BOOL))
+    ]
+    body = helper.make_graph([helper.make_node("Identity", ["on"], ["go"])], "body", scalar[:2], scalar[2:])
+
+    def change(model: onnx.ModelProto) -> None:
+        model.graph.initializer.append(numpy_helper.from_array(np.array(1 << 62), "passes"))
+        model.graph.node.append(helper.make_node("Loop", ["passes", ""], [], body=body))
+
+    assert "an operator with a body" in refusal_of(tmp_path, change)
 
 
 def deep_type(depth: int) -> bytes:
@@ -194,6 +205,80 @@ def test_a_small_file_that_asks_for_a_huge_tensor_is_refused(tmp_path: Path) -> 
         model.graph.node.append(helper.make_node("ConstantOfShape", ["huge"], ["filled"]))
 
     assert "1048576 x 1048576 elements: too large to run" in refusal_of(tmp_path, change)
+
+
+def made_large(shape: list[int], how: str) -> Callable[[onnx.ModelProto], None]:
+    """Adds a tensor of a shape that the file says, or computes, and sums of it."""
+
+    def change(model: onnx.ModelProto) -> None:
+        zero = numpy_helper.from_array(np.array([0]), "zero")
+        model.graph.initializer.append(numpy_helper.from_array(np.array(shape), "sizes"))
+        model.graph.initializer.append(numpy_helper.from_array(np.array([1]), "one"))
+        name = "sizes" if how == "said" else "computed"
+        model.graph.node.extend(
+            [
+                helper.make_node("Concat", ["sizes"], ["computed"], axis=0),
+                helper.make_node("Expand", ["one", name], ["filled"])
+                if how == "expanded"
+                else helper.make_node("ConstantOfShape", [name], ["filled"], value=zero),
+                *(helper.make_node("Add", ["filled", "filled"], [f"sum_{i}"]) for i in range(4)),
+            ]
+        )
+
+    return change
+
+
+MEMORY = """
+import resource, sys
+from nn_estimation.contract import ModelError
+from nn_estimation.onnx_safety import parse_model
+content = open(sys.argv[1], "rb").read()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+try:
+    parse_model(content, "x")
+except ModelError as error:
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before, error)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss has another unit elsewhere")
+@pytest.mark.parametrize("how", ["said", "computed", "expanded"])
+def test_a_large_tensor_is_found_without_taking_memory(tmp_path: Path, how: str) -> None:
+    model = bias_model()
+    made_large([60_000_000], how)(model)
+    path = write_model(tmp_path / "model.onnx", model)
+    done = subprocess.run([sys.executable, "-c", MEMORY, path], capture_output=True, text=True, check=True)
+    growth, _, message = done.stdout.partition(" ")
+    assert "of 60000000 elements: too large to run" in message
+    assert int(growth) < 200_000  # [KiB]
+
+
+def test_a_large_output_is_refused(tmp_path: Path) -> None:
+    def change(model: onnx.ModelProto) -> None:
+        made_large([1 << 29], "said")(model)
+        del model.graph.node[-4:]  # nothing reads it
+        model.graph.output.append(helper.make_tensor_value_info("filled", TensorProto.INT64, [1 << 29]))
+
+    assert "tensor filled of 536870912 elements" in refusal_of(tmp_path, change)
+
+
+def test_a_product_of_two_computed_shapes_is_refused(tmp_path: Path) -> None:
+    def change(model: onnx.ModelProto) -> None:
+        made_large([1 << 20, 1], "computed")(model)
+        model.graph.node.append(helper.make_node("Transpose", ["filled"], ["across"]))
+        model.graph.node.append(helper.make_node("Add", ["filled", "across"], ["square"]))
+
+    assert "1048576 x 1048576 elements: too large to run" in refusal_of(tmp_path, change)
+
+
+def test_a_check_that_runs_out_of_memory_is_a_refusal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(onnx.shape_inference, "infer_shapes", fail)
+    assert "takes more memory to check than there is" in refusal_of(tmp_path, lambda _: None)
 
 
 def test_a_graph_the_checker_refuses_is_refused(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nn_estimation import cdr
-from nn_estimation.bags import BagReader, BagWriter
+from nn_estimation.bags import BagError, BagReader, BagWriter
 from nn_estimation.recorded import columns, decoded, interpolated, reached, scored
 
 
@@ -67,3 +67,11 @@ def test_messages_are_decoded_by_topic_and_those_of_a_missing_topic_are_none(tmp
 def test_between_two_values_is_their_mean() -> None:
     values = np.array([[0.0, 4.0], [2.0, 8.0]])
     np.testing.assert_allclose(interpolated(np.array([1.5]), np.array([1.0, 2.0]), values), [[1.0, 6.0]])
+
+
+@pytest.mark.parametrize(
+    "text", ["intervals: [[1, 2", "[1]", "intervals: [1, 2]", "intervals: 3", "intervals: [[a, 2]]"]
+)
+def test_a_scoring_that_cannot_be_read_is_a_bag_error(text: str) -> None:
+    with pytest.raises(BagError, match=r"scored: .*put it right|expected"):
+        scored(np.arange(3.0), {"scored": text})

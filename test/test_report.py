@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from matplotlib.figure import Figure
 
-from nn_estimation.report import Picture, Report, text_table, write
+from nn_estimation.report import Picture, Report, page, text_table, write
 
 METRICS = {
     "rmse_m": 0.0589,
@@ -164,3 +164,8 @@ def test_the_text_table_is_aligned_and_sums_up_several_recordings() -> None:
     assert [line.split()[0] for line in lines[1::3]] == ["run_0", "run_1", "all"]
     assert len({len(line) for line in lines}) == 1
     assert len(text_table(results(recordings=1)).splitlines()) == 1 + len(METHODS)
+
+
+def test_a_title_of_any_words_stays_a_title() -> None:
+    made = page("TITLE of BODY", ["<p>BODY</p>"])
+    assert "<title>TITLE of BODY</title>" in made and made.count("<p>") == 1

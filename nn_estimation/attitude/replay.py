@@ -44,9 +44,10 @@ def write_replay(
         Number of messages written by topic, of the new topics.
 
     Raises:
-        BagError: `out` exists, `bag` has no IMU, or holds the attitude already.
+        BagError: `out` exists, `bag` has no IMU, topics of another type, or holds the attitude already.
     """
-    bag.require(IMU_TOPIC)
+    bag.require({IMU_TOPIC: cdr.IMU})
+    bag.expect(stream.topics)
     added = {OUTPUT_TOPIC: cdr.IMU, BIAS_TOPIC: cdr.VECTOR3, **({RPY_TOPIC: cdr.VECTOR3} if rpy else {})}
     with ReplayedBag(bag, out, added) as new:
         for topic, stamp, data, attitude in replay(bag, stream):

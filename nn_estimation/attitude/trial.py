@@ -55,7 +55,8 @@ def read_trial(path: str | Path, remap: Mapping[str, str] | None = None, truth: 
     """
     truth = truth or TRUTH_TOPIC
     with BagReader(path, remap) as bag:
-        bag.require(IMU_TOPIC, truth, way_out="--remap or --truth")
+        bag.require({IMU_TOPIC: cdr.IMU, truth: cdr.ODOMETRY}, "--remap or --truth")
+        bag.expect({MAG_TOPIC: cdr.MAG})
         imu, mags, odometry = decoded(
             bag, {IMU_TOPIC: cdr.decode_imu, MAG_TOPIC: cdr.decode_mag, truth: cdr.decode_odometry}
         )

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from nn_estimation.datasets.recording import Recording, read_arrays
+from nn_estimation.datasets.recording import DatasetError, Recording, read_arrays
 from nn_estimation.datasets.registry import Loader
 
 SOURCE = "KITTI raw data, Geiger et al. 2013: OXTS RT3003"
@@ -33,14 +33,24 @@ def recordings(source: Path) -> dict[str, Loader]:
 
 
 def _scored_rows(index: Path) -> dict[str, tuple[str, int, int]]:
-    """Drive -> number of its benchmark sequence, first and last row."""
+    """Drive -> number of its benchmark sequence, first and last row.
+
+    Raises:
+        DatasetError: the file is damaged.
+    """
     if not index.is_file():
         return {}
-    with index.open() as file:
-        rows = [row for row in csv.DictReader(file) if row.get("odometry_seq")]
-    return {
-        row["drive"]: (row["odometry_seq"], int(row["bench_start"]), int(row["bench_end"])) for row in rows
-    }
+    try:
+        with index.open() as file:
+            rows = [row for row in csv.DictReader(file) if row.get("odometry_seq")]
+        return {
+            row["drive"]: (row["odometry_seq"], int(row["bench_start"]), int(row["bench_end"]))
+            for row in rows
+        }
+    except (OSError, KeyError, TypeError, ValueError, csv.Error) as error:
+        raise DatasetError(
+            f"{index} does not hold drive, odometry_seq, bench_start and bench_end: {error}"
+        ) from error
 
 
 def _load(path: Path, scored: tuple[str, int, int] | None) -> Recording:

@@ -217,7 +217,7 @@ def read_arrays(
     try:
         with np.load(path, allow_pickle=False) as file:
             data = {name: np.atleast_1d(np.asarray(file[name], dtype=np.float64)) for name in columns}
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+    except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile, zlib.error) as error:
         raise DatasetError(f"{path} does not hold {', '.join(columns)}: {error}") from error
     rows = len(next(iter(data.values())))
     for name, number in columns.items():

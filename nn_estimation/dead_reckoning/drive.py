@@ -85,7 +85,8 @@ def read_drive(path: str | Path, remap: Mapping[str, str] | None = None, truth: 
     """
     truth = truth or TRUTH_TOPIC
     with BagReader(path, remap) as bag:
-        bag.require(IMU_TOPIC, truth, way_out="--remap or --truth")
+        bag.require({IMU_TOPIC: cdr.IMU, truth: cdr.ODOMETRY}, "--remap or --truth")
+        bag.expect({WHEEL_TOPIC: cdr.TWIST_COVARIANCE})
         imu, odometry, wheels = decoded(
             bag,
             {

@@ -63,9 +63,10 @@ def write_replay(
         Number of messages written by topic, of the new topics.
 
     Raises:
-        BagError: `out` exists, `bag` has no IMU, or holds the estimate already.
+        BagError: `out` exists, `bag` has no IMU, topics of another type, or holds the estimate already.
     """
-    bag.require(IMU_TOPIC)
+    bag.require({IMU_TOPIC: cdr.IMU})
+    bag.expect({**stream.topics, **{topic: stream.topics[heard] for topic, heard in alias.items()}})
     with ReplayedBag(bag, out, {OUTPUT_TOPIC: cdr.ODOMETRY}) as new:
         for topic, stamp, data, estimate in replay(bag, stream, aid_for, alias):
             new.keep(topic, stamp, data)

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from nn_estimation.contract import Contract, ModelError, TensorSpec, attach_contract, read_contract
 from nn_estimation.onnx_safety import parse_model
+from nn_estimation.outputs import check_file
 
 OPSET = 18  # TensorRT 10 and ONNX Runtime >= 1.14
 IR_VERSION = 8  # the one opset 18 came with; torch writes a newer one without using it
@@ -63,8 +64,10 @@ def export(
     Raises:
         ExportError: training mode, inputs or outputs that are not those of the contract, an operation without
             ONNX counterpart, an output that is not finite, or disagreement, with the worst input.
+        OutputError: no file can be written there.
     """
     path = Path(path)
+    check_file(path)
     if any(part.training for part in module.modules()):
         raise ExportError(
             f"{type(module).__name__} is in training mode (dropout is active): call eval() first"

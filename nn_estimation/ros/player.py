@@ -44,6 +44,7 @@ class Player:
         clock: publish /clock.
 
     Raises:
+        BagError: one of `topics` is not in the bag.
         UnknownTypeError: a topic whose message type is not installed.
     """
 
@@ -51,7 +52,10 @@ class Player:
         self, node: Node, bag: BagReader, topics: Sequence[str] | None = None, clock: bool = True
     ) -> None:
         self._node, self._bag = node, bag
-        self.topics = [t for t in bag.topics if topics is None or t in {name.lstrip("/") for name in topics}]
+        wanted = set(bag.topics) if topics is None else {name.lstrip("/") for name in topics}
+        if missing := sorted(wanted - set(bag.topics)):
+            raise BagError(f"{bag.path} has no {', '.join(missing)}; it has {', '.join(sorted(bag.topics))}")
+        self.topics = [topic for topic in bag.topics if topic in wanted]
         self._outputs = {
             topic: node.create_publisher(message_class(bag.topics[topic]), topic, _qos(bag.topics[topic]))
             for topic in self.topics

@@ -6,6 +6,7 @@ import argparse
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from fnmatch import fnmatch
 from functools import partial
 from pathlib import Path
@@ -102,11 +103,12 @@ def record(
             counts = recorder.counts
             spinning.add_node(recorder)
             signals.started()
-            spinning.spin_until_future_complete(signals.stop, 1e6 if seconds is None else seconds)
-            before = -1
-            while quiet and sum(counts.values()) > before:
-                before = sum(counts.values())
-                spinning.spin_until_future_complete(Future(), quiet)
+            with suppress(KeyboardInterrupt, ExternalShutdownException):  # what was recorded by then is a bag
+                spinning.spin_until_future_complete(signals.stop, 1e6 if seconds is None else seconds)
+                before = -1
+                while quiet and sum(counts.values()) > before:
+                    before = sum(counts.values())
+                    spinning.spin_until_future_complete(Future(), quiet)
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
     finally:

@@ -139,8 +139,10 @@ class Layout:
             raise LayoutError(f"{name}: {error}") from None
         except yaml.YAMLError as error:
             raise LayoutError(f"{name} is not valid YAML: {error}") from error
-        if not isinstance(tree, Mapping) or not tree:
+        if not tree:
             raise LayoutError(f"{name} is empty; expected {_FORMAT}")
+        if not isinstance(tree, Mapping):
+            raise LayoutError(f"{name} has no keys anchors and tags; expected {_FORMAT}")
         if unknown := set(tree) - {"anchors", "tags", "planar", "side"}:
             raise LayoutError(
                 f"{name} has unknown keys {sorted(map(str, unknown))}; known: anchors, tags, planar, side"

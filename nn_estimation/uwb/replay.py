@@ -21,7 +21,12 @@ UNKNOWN_VARIANCE = 1e6
 
 
 def replay(bag: BagReader, stream: UwbStream) -> Iterator[Corrected]:
-    """Every corrected epoch of a bag, in the order of the stamps."""
+    """Every corrected epoch of a bag, in the order of the stamps.
+
+    Raises:
+        BagError: a topic of another type.
+    """
+    bag.expect(stream.topics)
     for topic, _, data in bag.raw([topic for topic in stream.topics if topic in bag.topics]):
         stream.feed(topic, data)
         yield from stream.corrected()
@@ -35,7 +40,7 @@ def write_replay(bag: BagReader, stream: UwbStream, out: str | Path) -> dict[str
         Number of messages written by topic, of the new topics.
 
     Raises:
-        BagError: `out` exists, `bag` has no ranges, or holds the corrected topics already.
+        BagError: `out` exists, `bag` has no ranges, topics of another type, or holds the corrected topics already.
     """
     ranges = [topic for topic, msgtype in stream.topics.items() if msgtype == cdr.RANGE]
     if not set(ranges) & set(bag.topics):
@@ -43,14 +48,21 @@ def write_replay(bag: BagReader, stream: UwbStream, out: str | Path) -> dict[str
             f"{bag.path} has none of {', '.join(ranges)}: give its own names with --remap, "
             f"or other tags with --anchors; it has {', '.join(sorted(bag.topics))}"
         )
+    bag.expect(stream.topics)
     layout = stream.layout
     added = {**dict.fromkeys(corrected_topics(layout), cdr.RANGE), ODOMETRY_TOPIC: cdr.ODOMETRY}
     with ReplayedBag(bag, out, added, {"layout": layout.to_yaml()}) as new:
+        stamp, heard = 0, False
         for topic, stamp, data in bag.raw():
             new.keep(topic, stamp, data)
+            heard = heard or topic in ranges
             if topic in stream.topics:
                 stream.feed(topic, data)
                 _add(new, layout, stream.corrected(), stamp)
+        if not heard:
+            raise BagError(
+                f"{bag.path} has no messages on {', '.join(sorted(set(ranges) & set(bag.topics)))}"
+            )
         _add(new, layout, stream.flush(), stamp)
     return {topic: count for topic, count in new.added.items() if count}
 

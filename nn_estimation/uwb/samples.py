@@ -7,12 +7,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import yaml
 from scipy.spatial.transform import Rotation, Slerp
 
 from nn_estimation import cdr
 from nn_estimation.bags import BagReader
-from nn_estimation.recorded import TRUTH_TOPIC, interpolated, reached, scored
+from nn_estimation.recorded import TRUTH_TOPIC, interpolated, reached, scored, scoring
 from nn_estimation.uwb.features import POWER_FIELDS, power_sources
 from nn_estimation.uwb.geometry import NO_ANCHOR, link_geometry, true_difference
 from nn_estimation.uwb.layout import Layout
@@ -134,6 +133,8 @@ def _collect(
     for number, name in enumerate(layout.tag_index):
         for kind in ("range", "tdoa", "power"):
             topics[layout.tag_topic(name, kind)] = (kind, number)
+    types = {"truth": cdr.ODOMETRY, "power": cdr.VECTOR3}
+    reader.expect({t: types.get(kind, cdr.RANGE) for t, (kind, _) in topics.items()}, "--remap or --truth")
     rows: list[_Row] = []
     power: dict[tuple[int, int, str], tuple[float, float, float]] = {}
     poses: list[tuple[float, ...]] = []
@@ -219,5 +220,5 @@ def _interpolate(poses: np.ndarray, stamps: np.ndarray) -> tuple[np.ndarray, np.
 
 
 def _scored(samples: Samples, custom_data: Mapping[str, str]) -> np.ndarray:
-    limit = (yaml.safe_load(custom_data.get("scored", "{}")) or {}).get("max_abs_error_m", np.inf)
+    limit = scoring(custom_data).get("max_abs_error_m", np.inf)
     return (np.abs(samples.error) < float(limit)) & scored(samples.stamp, custom_data)

@@ -1,6 +1,8 @@
 """The importers of hanyang, starloc and util on made-up files, and all of them on the public ones."""
 
 import gzip
+import zipfile
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,7 +11,8 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from nn_estimation.bags import BagError, BagReader
-from nn_estimation.datasets.recording import DatasetError, read_columns
+from nn_estimation.datasets import kitti
+from nn_estimation.datasets.recording import DatasetError, read_arrays, read_columns
 from nn_estimation.datasets.registry import SETS, import_set
 from nn_estimation.datasets.starloc import solve_anchor
 from nn_estimation.uwb.features import POWER_FIELDS
@@ -235,3 +238,32 @@ def test_the_public_recordings_give_the_known_errors(
 ) -> None:
     bags = [bag for _, bag in import_set(name, data_root / "uwb" / folder, tmp_path, only=only)]
     assert np.sqrt(np.mean(read_samples(bags).error ** 2)) == pytest.approx(raw, abs=2e-3)
+
+
+def test_a_cut_array_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "x.npz"
+    np.savez_compressed(path, t=np.arange(1000.0))
+    whole, first = path.read_bytes(), zipfile.ZipFile(path).infolist()[0]
+    start = 30 + len(first.filename) + 20  # behind the local header and its extra field
+    for size in (8, 200):
+        path.write_bytes(whole[:start] + bytes(size) + whole[start + size :])
+        with pytest.raises(DatasetError, match="does not hold t"):
+            read_arrays(path, {"t": 1}, same_length=True)
+
+
+@pytest.mark.parametrize("error", [EOFError, zlib.error])
+def test_an_array_that_ends_too_early_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: type[Exception]
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error("cut")
+
+    monkeypatch.setattr(np, "load", fail)
+    with pytest.raises(DatasetError, match="does not hold t: cut"):
+        read_arrays(tmp_path / "x.npz", {"t": 1}, same_length=True)
+
+
+def test_a_damaged_index_of_kitti_is_named(tmp_path: Path) -> None:
+    (tmp_path / "index.csv").write_text("drive,odometry_seq\n2011_09_30_drive_0016_extract,04\n")
+    with pytest.raises(DatasetError, match="does not hold drive, odometry_seq, bench_start"):
+        kitti.recordings(tmp_path)

@@ -60,6 +60,7 @@ TAGS = "tags: {tag: {position: [0, 0, 0]}}\n"
     ("text", "message"),
     [
         ("\n", "is empty"),
+        ("- a0\n", "has no keys anchors and tags; expected"),
         ("anchors: {}\n" + TAGS, "no anchors"),
         (TAGS, "no anchors"),
         (ANCHORS, "no tags"),

@@ -195,3 +195,17 @@ def test_the_layout_comes_from_the_bag_or_from_a_file(flight: Path, tmp_path: Pa
         pytest.raises(BagError, match=r"carries no layout .*: give"),
     ):
         layout_of(bag)
+
+
+def test_a_bag_whose_range_topics_are_empty_is_refused_and_nothing_is_written(tmp_path: Path) -> None:
+    with BagWriter(tmp_path / "full") as writer:
+        writer.write("uwb/range", cdr.RANGE, 1, ONE_RANGE)
+    with BagReader(tmp_path / "full") as full, BagWriter(tmp_path / "bag") as writer:
+        writer.copy_topic("uwb/range", full.connections["uwb/range"])
+    stream = UwbStream(UwbEstimator(LAYOUT, uncalibrated(LAYOUT)))
+    with (
+        BagReader(tmp_path / "bag") as bag,
+        pytest.raises(BagError, match="bag has no messages on uwb/range"),
+    ):
+        write_replay(bag, stream, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
