@@ -73,7 +73,7 @@ class AttitudeStream(ImuStream[Attitude]):
         self.estimator = AttitudeEstimator(setup)
         self.checks = SignalChecks()
         self.fields = FieldChecks(self.checks)
-        self._saturated = 0
+        self._saturated = 0, 0  # at the last call but one, at the last
         self._bias_pace, self.bias_due = Pace(BIAS_RATE), False
         self._world = World(params.world_frame, params.declination)
         self._listen(IMU_TOPIC, cdr.IMU, self._imu)
@@ -111,9 +111,9 @@ class AttitudeStream(ImuStream[Attitude]):
         self.estimator.think()
 
     def take_saturated(self) -> int:
-        """Number of samples at the limit of the sensor since the last call."""
-        before, self._saturated = self._saturated, self.checks.watch.saturated
-        return self._saturated - before
+        """Number of samples at the limit of the sensor since the last call but one."""
+        before, self._saturated = self._saturated[0], (self._saturated[1], self.checks.watch.saturated)
+        return self._saturated[1] - before
 
     def _imu(self, data: bytes) -> Attitude | None:
         message = cdr.decode_imu(data)

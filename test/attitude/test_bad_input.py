@@ -34,8 +34,9 @@ def test_samples_that_are_no_numbers_are_counted_and_bridged(value: float) -> No
     attitude = run(found, REST, 402, 403)[-1]
     assert found.counts[INVALID_SAMPLE] == 4
     assert off(attitude, REST.truth[0]) < 1.0
-    assert "4 with invalid sample" in aspect(found, "input")[0]
-    assert "invalid" not in aspect(found, "input")[0]  # said once
+    for _ in range(2):  # reports; what is in one alone is never said
+        assert "4 with invalid sample" in aspect(found, "input")[0]
+    assert "invalid" not in aspect(found, "input")[0]
 
 
 @pytest.mark.parametrize("gyro, accel", [(9e5, 0.0), (-101.0, 0.0), (0.0, 9e5), (0.0, 4001.0)])
@@ -166,13 +167,14 @@ def test_swapped_axes_of_the_accelerometer_are_named_and_the_node_goes_on() -> N
     assert "gyro and accelerometer have different axes" in aspect(found, "accelerometer")[0]
 
 
-def test_a_saturated_axis_is_used_counted_and_said_once() -> None:
+def test_a_saturated_axis_is_used_counted_and_said_in_two_reports() -> None:
     found = running()
     clipped = np.array([0.0, 0.0, 34.9])
     out = [found.feed(IMU_TOPIC, imu(REST.stamp[n], clipped, UP)) for n in range(400, 410)]
     assert all(attitude is not None for attitude in out)
-    problem, values = aspect(found, "input")
-    assert "8 samples at the limit of the sensor" in problem and values["saturated"] == 8
+    for _ in range(2):
+        problem, values = aspect(found, "input")
+        assert "8 samples at the limit of the sensor" in problem and values["saturated"] == 8
     assert "limit" not in aspect(found, "input")[0]
 
 

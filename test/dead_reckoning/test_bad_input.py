@@ -32,8 +32,9 @@ def test_samples_that_are_no_numbers_are_counted_and_bridged(value: float) -> No
     assert found.counts[INVALID_SAMPLE] == 4
     assert estimate is not None
     np.testing.assert_allclose(estimate.position, true_pose(stamp(102))[0], atol=0.05)
-    assert "4 with invalid sample" in aspect(found, "input")[0]
-    assert "invalid" not in aspect(found, "input")[0]  # said once
+    for _ in range(2):  # reports; what is in one alone is never said
+        assert "4 with invalid sample" in aspect(found, "input")[0]
+    assert "invalid" not in aspect(found, "input")[0]
 
 
 @pytest.mark.parametrize("value", [5e3, 1e30, 1e200])
