@@ -104,7 +104,7 @@ def _parser() -> argparse.ArgumentParser:
     replay.add_argument(
         "--params",
         metavar="FILE",
-        help="attitude, dead_reckoning: parameter file of the node, as ros2 takes it; other options win over it",
+        help="parameter file of the node, as ros2 takes it; other options win over it",
     )
 
     for command in (train, evaluate, replay):

@@ -93,9 +93,9 @@ WRONG = {
         lambda d: ["replay", "uwb", empty(d), "--model", MODEL, "--out", d / "o", "--anchors", d / "a.yaml"],
         r"cannot read .*a\.yaml",
     ),
-    "parameters of a node": (
+    "no parameter file": (
         lambda d: ["replay", "uwb", empty(d), "--model", MODEL, "--out", d / "o", "--params", d / "p.yaml"],
-        r"--params is not for uwb: leave it out",
+        r"p\.yaml cannot be read as YAML",
     ),
     "record with no anchors": (
         lambda d: ["record", d / "out", "uwb/range", "--anchors", d / "a.yaml"],

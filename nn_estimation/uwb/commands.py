@@ -61,16 +61,17 @@ def replay(args: Namespace) -> int:
     """Write a bag with what the node would have published beside what is in it."""
     from nn_estimation.bags import BagReader
     from nn_estimation.inference import Model
-    from nn_estimation.uwb.estimator import UwbEstimator
     from nn_estimation.uwb.learned_bias import load_bias_models
+    from nn_estimation.uwb.parameters import NODE, PARAMETERS, WITHOUT_NETWORK, says_where, stream_of
     from nn_estimation.uwb.replay import layout_of, write_replay
-    from nn_estimation.uwb.stream import UwbStream
 
-    commands.refuse(args, "aid_for", "params")
+    commands.refuse(args, "aid_for")
+    p = commands.configured(args, NODE, PARAMETERS, {})
     with BagReader(args.bag, args.remap) as bag:
-        layout = layout_of(bag, args.anchors)
-        model = commands.chosen(args, load_bias_models(Model.load(args.model), layout))
-        added = write_replay(bag, UwbStream(UwbEstimator(layout, model)), args.out)
+        layout = layout_of(bag, args.anchors or p["anchors"] or None)
+        method = METHOD if p["use_network"] else WITHOUT_NETWORK
+        model = commands.chosen(args, load_bias_models(Model.load(args.model), layout), method)
+        added = write_replay(bag, stream_of(layout, model, p), args.out, says_where(p))
     commands.say_replayed(args, added, "corrected ranges")
     return 0
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from nn_estimation.parameters import Parameter, ParameterError, latency_budget
+from nn_estimation.parameters import ParameterError
 from nn_estimation.ros.stream_node import Due, Publication, StreamNode
 from nn_estimation.uwb.estimator import Corrected
 from nn_estimation.uwb.layout import ABOVE, BELOW, Layout
@@ -15,11 +15,6 @@ from nn_estimation.uwb.stream import UwbStream
 
 LISTENING = 0.1  # [s]
 SILENT = 5  # times in a row that nothing came, after which what is held back is let go
-UNIT = "range"
-
-ANCHORS = Parameter("anchors", "", "Path of the YAML file with anchors and tags, see docs/interfaces.md.")
-MAX_DELAY = Parameter("max_delay", 0.05, "How far [s] one topic may lag behind another.", 0.0, 1.0)
-LATENCY_BUDGET = latency_budget(100.0, UNIT)
 
 
 class EpochNode(StreamNode):

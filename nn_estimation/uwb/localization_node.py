@@ -14,9 +14,10 @@ from nn_estimation.parameters import Parameter
 from nn_estimation.ros.node import run
 from nn_estimation.ros.stream_node import Publication
 from nn_estimation.uwb.bias import AsMeasured
-from nn_estimation.uwb.epoch_node import ANCHORS, LATENCY_BUDGET, MAX_DELAY, UNIT, EpochNode, read_layout
+from nn_estimation.uwb.epoch_node import EpochNode, read_layout
 from nn_estimation.uwb.estimator import Corrected, UwbEstimator
 from nn_estimation.uwb.health import health
+from nn_estimation.uwb.parameters import ANCHORS, LATENCY_BUDGET, MAX_DELAY, UNIT
 from nn_estimation.uwb.replay import encode_pose_estimate
 from nn_estimation.uwb.stream import UwbStream
 from nn_estimation.uwb.warm_up import warm_up

@@ -11,39 +11,23 @@ from typing import Any
 from nav_msgs.msg import Odometry
 from sensor_msgs.msg import Range
 
-from nn_estimation.parameters import Parameter, model_parameters
 from nn_estimation.ros.node import run
 from nn_estimation.ros.stream_node import Publication
 from nn_estimation.uwb.bias import BiasModel, uncalibrated
-from nn_estimation.uwb.epoch_node import ANCHORS, LATENCY_BUDGET, MAX_DELAY, UNIT, EpochNode, read_layout
-from nn_estimation.uwb.estimator import Corrected, EstimatorParams, UwbEstimator
+from nn_estimation.uwb.epoch_node import EpochNode, read_layout
+from nn_estimation.uwb.estimator import Corrected
 from nn_estimation.uwb.health import health
 from nn_estimation.uwb.learned_bias import load_bias_models
+from nn_estimation.uwb.parameters import NODE, PARAMETERS, UNIT, WITHOUT_NETWORK, says_where, stream_of
 from nn_estimation.uwb.replay import ODOMETRY_TOPIC, corrected_topics, outputs
-from nn_estimation.uwb.stream import UwbStream
 from nn_estimation.uwb.warm_up import warm_up
-
-PARAMETERS = (
-    *model_parameters("raw ranges", "Correct with the network; off: the affine calibration."),
-    ANCHORS,
-    Parameter(
-        "pose_source",
-        "localization",
-        "Where the geometry comes from: the built-in localization, or the topic `odometry` or `pose`.",
-        choices=("localization", "odometry", "pose"),
-    ),
-    Parameter("pose_timeout", 0.5, "Age [s] at which an external pose is no longer used.", 0.01, 10.0),
-    Parameter("publish_odometry", True, "Publish the localization on odometry/uwb."),
-    MAX_DELAY,
-    LATENCY_BUDGET,
-)
 
 
 class UwbBiasNode(EpochNode):
     """Publishes corrected ranges, and the odometry of the built-in localization."""
 
     def __init__(self, **arguments: Any) -> None:
-        super().__init__("uwb_bias_node", PARAMETERS, health, UNIT, **arguments)
+        super().__init__(NODE, PARAMETERS, health, UNIT, **arguments)
 
     def configure(self, parameters: dict[str, Any]) -> None:
         """See `ManagedNode`."""
@@ -51,20 +35,11 @@ class UwbBiasNode(EpochNode):
         links = len(layout.anchors) * len(layout.tags)
         alone: BiasModel = uncalibrated(layout)
         load = partial(load_bias_models, layout=layout)
-        model = self.choose(parameters, load, "affine", alone, sizes={"batch": links})
-        source = parameters["pose_source"]
-        params = EstimatorParams(source != "localization", parameters["pose_timeout"])
-        estimator = UwbEstimator(layout, model, params)
-        warm_up(estimator)
-        stream = UwbStream(
-            estimator,
-            "odometry" if source == "odometry" else None,
-            "pose" if source == "pose" else None,
-            parameters["max_delay"],
-            clock=time.monotonic,
-        )
+        model = self.choose(parameters, load, WITHOUT_NETWORK, alone, sizes={"batch": links})
+        stream = stream_of(layout, model, parameters, clock=time.monotonic)
+        warm_up(stream.estimator)
         self._publish = {topic: self.advertise(Range, topic).publish for topic in corrected_topics(layout)}
-        if source == "localization" and parameters["publish_odometry"]:
+        if says_where(parameters):
             self._publish[ODOMETRY_TOPIC] = self.advertise(Odometry, ODOMETRY_TOPIC).publish
         self.listen(stream, parameters)
         counts = f"{len(layout.anchors)} anchors, {len(layout.tags)} tags"

@@ -33,8 +33,14 @@ def replay(bag: BagReader, stream: UwbStream) -> Iterator[Corrected]:
     yield from stream.flush()
 
 
-def write_replay(bag: BagReader, stream: UwbStream, out: str | Path) -> dict[str, int]:
+def write_replay(bag: BagReader, stream: UwbStream, out: str | Path, odometry: bool = True) -> dict[str, int]:
     """Write a bag with everything of `bag`, the layout used, and what the node would have published.
+
+    Args:
+        bag: what is replayed.
+        stream: as of the node.
+        out: folder of the new bag.
+        odometry: whether the localization is published.
 
     Returns:
         Number of messages written by topic, of the new topics.
@@ -50,7 +56,9 @@ def write_replay(bag: BagReader, stream: UwbStream, out: str | Path) -> dict[str
         )
     bag.expect(stream.topics)
     layout = stream.layout
-    added = {**dict.fromkeys(corrected_topics(layout), cdr.RANGE), ODOMETRY_TOPIC: cdr.ODOMETRY}
+    added = dict.fromkeys(corrected_topics(layout), cdr.RANGE)
+    if odometry:
+        added[ODOMETRY_TOPIC] = cdr.ODOMETRY
     with ReplayedBag(bag, out, added, {"layout": layout.to_yaml()}) as new:
         stamp, heard = 0, False
         for topic, stamp, data in bag.raw():
@@ -118,7 +126,8 @@ def encode_pose_estimate(pose: PoseEstimate, stamp_ns: int) -> bytes:
 def _add(new: ReplayedBag, layout: Layout, results: Iterator[Corrected], stamp: int) -> None:
     for result in results:
         for topic, data in outputs(layout, result):
-            new.add(topic, stamp, data)
+            if topic in new.added:
+                new.add(topic, stamp, data)
 
 
 def layout_of(bag: BagReader, override: str | Path | None = None) -> Layout:

@@ -1,8 +1,13 @@
 """What the commands of the wing say and return."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from nn_estimation import cdr
+from nn_estimation.bags import BagReader
+from nn_estimation.cli import main
 from nn_estimation.metrics import Reduction
 from nn_estimation.shipped import default_model
 from nn_estimation.traces import ErrorTrace
@@ -76,3 +81,29 @@ def test_a_model_that_is_not_shipped_is_looked_for_where_it_says() -> None:
         FileNotFoundError, match=r"uwb_other\.onnx is in none of .*models.*, .*share/nn_estimation"
     ):
         default_model("uwb_other.onnx")
+
+
+def test_a_replay_is_configured_by_the_parameter_file_of_the_node(flight: Path, tmp_path: Path) -> None:
+    with BagReader(flight) as bag:
+        text, expected = bag.custom_data["layout"], bag.counts["tag0/uwb/range"]
+    (tmp_path / "anchors.yaml").write_text(
+        text.replace("tags:", "tags:\n  spare: {position: [0.0, 0.0, 0.0]}", 1)
+    )
+    given = (
+        f"anchors: {tmp_path / 'anchors.yaml'}, use_network: false, publish_odometry: false, max_delay: 0.2"
+    )
+    (tmp_path / "node.yaml").write_text(f"/**/uwb_bias_node:\n  ros__parameters: {{{given}}}\n")
+    command = ["replay", "uwb", str(flight), "--model", str(default_model("uwb_demo.onnx")), "--quiet"]
+    found = {}
+    for name, more in (
+        ("file", ["--params", str(tmp_path / "node.yaml")]),
+        ("affine", ["--method", "affine"]),
+    ):
+        assert main([*command, "--out", str(tmp_path / name), *more]) == 0
+        with BagReader(tmp_path / name) as bag:
+            data = [cdr.decode_range(data).range for _, _, data in bag.raw(["tag0/uwb/range_corrected"])]
+            found[name] = bag.topics, bag.custom_data["layout"], data
+    assert "odometry/uwb" in found["affine"][0] and "odometry/uwb" not in found["file"][0]
+    assert "spare" in found["file"][1]
+    assert len(found["file"][2]) > 0.9 * expected
+    np.testing.assert_array_equal(found["file"][2], found["affine"][2])
