@@ -72,7 +72,6 @@ def read_trial(path: str | Path, remap: Mapping[str, str] | None = None, truth: 
             f"{path}: none of the {len(stamp)} IMU samples is at, or within {MAX_TRUTH_GAP} s between two of, "
             f"the {len(odometry)} true orientations"
         )
-    align = yaml.safe_load(custom.get("align", "null"))
     return Trial(
         name=Path(path).name,
         stamp=stamp,
@@ -83,8 +82,16 @@ def read_trial(path: str | Path, remap: Mapping[str, str] | None = None, truth: 
         truth=quaternion,
         scored=known & scored(stamp, custom),
         relative_heading=custom.get("heading") == "relative",
-        align=None if align is None else (float(align[0]), float(align[1])),
+        align=_interval(path, custom.get("align", "null")),
     )
+
+
+def _interval(path: str | Path, text: str) -> tuple[float, float] | None:
+    try:
+        found = yaml.safe_load(text)
+        return None if found is None else (float(found[0]), float(found[1]))
+    except (yaml.YAMLError, TypeError, ValueError, LookupError):
+        raise TrialError(f"{path} has align: {text!r} in its metadata; expected [begin, end] in s") from None
 
 
 def _truth_at(stamp: np.ndarray, odometry: list[OdometryMessage]) -> np.ndarray:

@@ -73,6 +73,14 @@ def test_the_metadata_says_how_the_heading_counts_and_what_is_scored(tmp_path: P
     np.testing.assert_array_equal(np.flatnonzero(trial.scored), np.arange(50, 61))
 
 
+@pytest.mark.parametrize("text", ["[1.2", "1.2", "[1.2]", "[a, b]", "{begin: 1.2}"])
+def test_an_interval_that_is_none_is_named(text: str, tmp_path: Path) -> None:
+    made = recording()
+    made.facts["align"] = text
+    with pytest.raises(TrialError, match="turn has align: .* expected .begin, end. in s"):
+        read_trial(made.write(tmp_path))
+
+
 def test_a_bag_without_truth_is_refused_with_what_it_has(tmp_path: Path) -> None:
     made = Recording("lonely", "", "")
     made.add_imu("imu/data_raw", np.array([1.0, 1.01]), np.zeros((2, 3)), np.ones((2, 3)))
