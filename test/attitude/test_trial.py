@@ -77,7 +77,7 @@ def test_the_metadata_says_how_the_heading_counts_and_what_is_scored(tmp_path: P
 def test_an_interval_that_is_none_is_named(text: str, tmp_path: Path) -> None:
     made = recording()
     made.facts["align"] = text
-    with pytest.raises(TrialError, match="turn has align: .* expected .begin, end. in s"):
+    with pytest.raises(TrialError, match=r"turn has align: .* expected .begin, end. in s"):
         read_trial(made.write(tmp_path))
 
 
