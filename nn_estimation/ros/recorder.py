@@ -25,6 +25,7 @@ from nn_estimation.ros.messages import UnknownTypeError, message_class
 from nn_estimation.ros.stop import StopSignals
 
 DEPTH = 5000
+DIAGNOSTICS = "diagnostics"  # comes for ever
 DISCOVERY_PERIOD = 0.1  # [s]
 
 
@@ -83,7 +84,7 @@ def record(
         out: folder of the new bag.
         topics: names.
         seconds: how long [s]; None until SIGINT or SIGTERM.
-        quiet: go on then until nothing comes for so long [s]; 0 ends at once.
+        quiet: go on then until nothing but /diagnostics comes for so long [s]; 0 ends at once.
         custom_data: into the metadata of the bag.
 
     Returns:
@@ -106,8 +107,8 @@ def record(
             with suppress(KeyboardInterrupt, ExternalShutdownException):  # what was recorded by then is a bag
                 spinning.spin_until_future_complete(signals.stop, 1e6 if seconds is None else seconds)
                 before = -1
-                while quiet and sum(counts.values()) > before:
-                    before = sum(counts.values())
+                while quiet and (now := _heard(counts)) > before:
+                    before = now
                     spinning.spin_until_future_complete(Future(), quiet)
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
@@ -117,6 +118,10 @@ def record(
             spinning.shutdown()
         rclpy.try_shutdown()
     return counts
+
+
+def _heard(counts: Mapping[str, int]) -> int:
+    return sum(count for topic, count in counts.items() if topic != DIAGNOSTICS)
 
 
 def main(args: Sequence[str] | None = None) -> int:

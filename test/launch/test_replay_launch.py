@@ -32,10 +32,10 @@ def replay(watch: Watch, tmp_path: Path, out: Path) -> launch.LaunchDescription:
 
 @pytest.mark.launch(fixture=replay)
 def test_a_bag_goes_through_the_node_and_what_comes_of_it_is_recorded(watch: Watch, out: Path) -> None:
-    until(lambda: len(watch.codes) == 3)
-    assert watch.codes == [0, 0, 0], watch.output
+    until(lambda: len(watch.codes) == 4)
+    assert watch.codes == [0, 0, 0, 0], watch.output
     with BagReader(out) as reader:
         topics = [topic for topic, _, _ in reader.raw()]
-    assert topics.count("odometry/uwb") > 250
-    assert topics.count("tag0/uwb/range_corrected") > 2000
+    assert topics.count("odometry/uwb") == 299
+    assert topics.count("tag0/uwb/range_corrected") == 2303
     assert "diagnostics" in topics

@@ -78,7 +78,7 @@ def test_a_process_that_waits_for_its_turn_hears_all_topics_in_order(
     encoded = [(topic, cdr.encode_range(cdr.RangeMessage(n, "a0", 1.0, 0.0))) for topic, n in sent]
     for topic in ("a/range", "b/range"):
         probe.publish(Range, topic)
-    time.sleep(1.0)  # both ends know of each other
+    time.sleep(2.5)  # for both ends to know of each other, on a busy machine too
     recorder.pause()
     for topic, data in encoded:
         probe.publish(Range, topic, data)
