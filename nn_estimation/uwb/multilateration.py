@@ -24,9 +24,7 @@ MAX_HEADING_STD = 0.7  # [rad] of a fix that is believed
 MAX_POSITION_STD = 0.5  # [m]
 HEADINGS = np.arange(-math.pi, math.pi, math.pi / 12)  # [rad] among which the starts are chosen
 MAX_EVALUATIONS = 50  # of the residuals in one fit
-PATIENCE = (
-    1.0  # [s] for the ranges that would show the heading, while one tag alone is heard, or two headings fit
-)
+PATIENCE = 1.0  # [s] for ranges that tell the heading, while one tag alone is heard, or two headings fit
 AS_GOOD, OTHER = 3.0, 0.3  # of the cost, [rad]: two such fits contradict each other
 INDEPENDENT = 1e-9  # of the largest eigenvalue of the information: below that a direction is not observed
 STARTS = 2  # of the heading; a range is nearly linear in its sine and cosine, so that its cost has two minima
