@@ -108,15 +108,7 @@ def _parser() -> argparse.ArgumentParser:
     )
 
     for command in (train, evaluate, replay):
-        command.add_argument(
-            "--remap",
-            type=_remap,
-            nargs="*",
-            action="extend",
-            default=[],
-            metavar="A:=B",
-            help="topic names, after the bags; may be given again",
-        )
+        _add_remap(command, "the bags")
         command.add_argument("--anchors", metavar="FILE", help="YAML file; default: the layout in the bag")
         command.add_argument("--quiet", action="store_true", help="say nothing while working")
     for command in (train, evaluate):
@@ -146,15 +138,7 @@ def _parser() -> argparse.ArgumentParser:
     play.add_argument(
         "--topics", nargs="*", action="extend", help="only these, after the bag; may be given again"
     )
-    play.add_argument(
-        "--remap",
-        type=_remap,
-        nargs="*",
-        action="extend",
-        default=[],
-        metavar="A:=B",
-        help="topic names, after the bag; may be given again",
-    )
+    _add_remap(play, "the bag")
 
     record = add("record", "record topics into a bag until Ctrl-C", _record)
     record.add_argument("out")
@@ -162,6 +146,18 @@ def _parser() -> argparse.ArgumentParser:
     record.add_argument("--anchors", metavar="FILE", help="YAML file that the bag carries from then on")
     record.add_argument("--seconds", type=_seconds)
     return parser
+
+
+def _add_remap(command: argparse.ArgumentParser, bags: str) -> None:
+    command.add_argument(
+        "--remap",
+        type=_remap,
+        nargs="*",
+        action="extend",
+        default=[],
+        metavar="A:=B",
+        help=f"topic names, after {bags}; may be given again",
+    )
 
 
 def _remap(text: str) -> tuple[str, str]:

@@ -18,12 +18,13 @@ from nn_estimation.uwb.gate import (
     GateParams,
     GateState,
 )
-from nn_estimation.uwb.geometry import GEOMETRY_FIELDS, NO_ANCHOR, link_geometry
+from nn_estimation.uwb.geometry import link_geometry, true_difference
 from nn_estimation.uwb.layout import Layout
 from nn_estimation.uwb.localization import Localization, LocalizationParams, PoseEstimate
 from nn_estimation.uwb.pose_source import PoseSource
 
 MAX_INFLATION = 100.0
+POSE_STD = 0.2  # [m] of an external pose along a range
 SHORTEST = 1e-6  # [s] between two ranges of a link
 RATIO_GAIN = 0.1  # of the smoothed innovation test ratio of a link
 NO_POSE_INFLATION = 2.0  # of the variance of a range that was corrected without a pose
@@ -35,7 +36,6 @@ class EstimatorParams:
 
     external_pose: bool = False  # geometry from a pose topic instead of the built-in localization
     pose_timeout: float = 0.5  # [s] after which an external pose is too old
-    pose_std: float = 0.2  # [m] of an external pose along a range
     localization: LocalizationParams = field(default_factory=LocalizationParams)
     gate: GateParams = field(default_factory=GateParams)
 
@@ -77,9 +77,8 @@ class UwbEstimator:
         self.ratios: dict[tuple[int, int, int], float] = {}
         self._recent_fallbacks = np.zeros(len(FALLBACK_NAMES), dtype=np.int64)
         anchors = len(layout.anchors)
-        self._heard = np.full(
-            (len(layout.tags), anchors, anchors + 1), -math.inf
-        )  # [s] newest stamp of a link
+        # [s] newest stamp of a link; the last place of the last axis is that of no second anchor.
+        self._heard = np.full((len(layout.tags), anchors, anchors + 1), -math.inf)
 
     def reset(self) -> None:
         """Forget the track; the counts stay."""
@@ -149,10 +148,8 @@ class UwbEstimator:
         Returns:
             (N,) innovation test ratios, NaN where invalid.
         """
-        to_first, to_second = geometry[:, 0], geometry[:, GEOMETRY_FIELDS.index("distance_b")]
-        predicted = np.where(epoch.anchor_b == NO_ANCHOR, to_first, to_second - to_first)
-        threshold = self.params.gate.chi2_sigmas**2 * (variance + self.params.pose_std**2)
-        ratio = (corrected - predicted) ** 2 / threshold
+        threshold = self.params.gate.chi2_sigmas**2 * (variance + POSE_STD**2)
+        ratio = (corrected - true_difference(geometry)) ** 2 / threshold
         far = ratio > 1.0
         doubted = self.pose_gate.lost(epoch.stamp, int((ratio <= 1.0).sum()), int(far.sum()))
         usable = status == NO_GEOMETRY

@@ -1,39 +1,33 @@
 """The localization as a whole: it finds the body, knows how well, and finds it again."""
 
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 from scipy.stats import chi2
 
-from nn_estimation.bags import BagReader
-from nn_estimation.inference import Model
-from nn_estimation.shipped import default_model
-from nn_estimation.uwb.bias import AsMeasured, Bias
-from nn_estimation.uwb.epochs import Epoch
-from nn_estimation.uwb.estimator import UwbEstimator
 from nn_estimation.uwb.gate import GateParams
-from nn_estimation.uwb.geometry import NO_ANCHOR, link_geometry, true_difference
-from nn_estimation.uwb.layout import Anchor, Layout, Tag
-from nn_estimation.uwb.learned_bias import load_bias_models
-from nn_estimation.uwb.localization import Localization, LocalizationParams, PoseEstimate
-from nn_estimation.uwb.replay import layout_of, replay
-from nn_estimation.uwb.stream import UwbStream
+from nn_estimation.uwb.layout import Layout, Tag
+from nn_estimation.uwb.localization import LocalizationParams
+
+from .walking import (
+    ANCHORS,
+    OPEN,
+    PLAIN,
+    PLANE,
+    SIGMA,
+    SPACE,
+    Loop,
+    epoch,
+    one_by_one,
+    started,
+    walk,
+    wrapped,
+    yaw_of,
+)
 
 pytestmark = pytest.mark.once
-
-CORNERS = [(x, y, z) for x in (0.0, 8.0) for y in (0.0, 6.0) for z in (0.3, 2.6)]
-ANCHORS = tuple(Anchor(f"a{i}", np.array(corner)) for i, corner in enumerate(CORNERS))
-TAGS = (Tag("left", np.array([0.25, 0.2, 0.05])), Tag("right", np.array([-0.25, -0.2, 0.05])))
-PLANE = Layout(ANCHORS, TAGS, planar_z=0.5)
-SPACE = Layout(ANCHORS, TAGS)
-SIGMA = 0.05  # [m]
-# An ordinary Kalman filter: nothing robust, nothing gated, errors without memory.
-PLAIN = LocalizationParams(robust_scale=1e6)
-OPEN = GateParams(max_speed=1e6, chi2_sigmas=1e6)
 
 
 @dataclass
@@ -54,83 +48,6 @@ class Body:
         noise = params.angular_acceleration * both @ rng.standard_normal(2)
         self.yaw += self.rate * dt + noise[0]
         self.rate += noise[1]
-
-
-def epoch(
-    layout: Layout,
-    stamp: float,
-    position: np.ndarray,
-    yaw: float = 0.0,
-    *,
-    rng: np.random.Generator | None = None,
-    tdoa: bool = False,
-) -> Epoch:
-    tags, anchors = len(layout.tags), len(layout.anchors)
-    tag, a = np.repeat(np.arange(tags), anchors), np.tile(np.arange(anchors), tags)
-    b = (a + 1) % anchors if tdoa else np.full(len(a), NO_ANCHOR)
-    R = Rotation.from_euler("z", yaw).as_matrix()
-    measured = true_difference(link_geometry(layout, position, R, tag, a, b))
-    if rng is not None:
-        measured = measured + SIGMA * rng.standard_normal(len(measured))
-    return Epoch(stamp, tag, a, b, measured, np.zeros(len(a)), np.full((len(a), 12), np.nan))
-
-
-class Loop:
-    """A localization fed with epochs whose ranges have no bias."""
-
-    def __init__(
-        self,
-        layout: Layout,
-        params: LocalizationParams | None = None,
-        gate: GateParams | None = None,
-        variance: float = SIGMA**2,
-    ) -> None:
-        self.filter = Localization(layout, params, gate)
-        self.model = AsMeasured(variance, 0.0)
-
-    def __call__(self, one: Epoch) -> PoseEstimate | None:
-        self.filter.predict(one.stamp)
-        if not self.filter.tracking:
-            self.filter.start(one, self.model)
-        else:
-            geometry = self.filter.geometry(one)
-            bias: Bias = self.model.predict(one, geometry)
-            status = np.zeros(len(one.tag), dtype=np.uint8)
-            self.filter.update(one, geometry, bias, np.ones(len(status)), status)
-        return self.filter.pose()
-
-
-def one_by_one(whole: Epoch, pause: float) -> Iterator[Epoch]:
-    """The links of an epoch with a stamp each, [s] apart."""
-    for n in range(len(whole.tag)):
-        m = slice(n, n + 1)
-        yield Epoch(
-            whole.stamp + n * pause, whole.tag[m], whole.anchor_a[m], whole.anchor_b[m], whole.measured[m],
-            whole.variance[m], whole.power[m],
-        )  # fmt: skip
-
-
-def walk(t: float) -> tuple[np.ndarray, float]:
-    """A slow walk within the anchors."""
-    return np.array([4.0 + 1.5 * np.sin(0.4 * t), 3.0 + np.cos(0.5 * t), 0.5]), 0.3 * t
-
-
-def started(layout: Layout, **arguments: object) -> Loop:
-    """A loop that has followed `walk` for two seconds at 20 Hz."""
-    loop = Loop(layout, **arguments)  # type: ignore[arg-type]
-    rng = np.random.default_rng(0)
-    for i in range(40):
-        loop(epoch(layout, i / 20, *walk(i / 20), rng=rng))
-    assert loop.filter.tracking
-    return loop
-
-
-def yaw_of(pose: PoseEstimate) -> float:
-    return float(np.arctan2(pose.R_world_body[1, 0], pose.R_world_body[0, 0]))
-
-
-def wrapped(angle: float) -> float:
-    return (angle + np.pi) % (2 * np.pi) - np.pi
 
 
 def test_the_squared_error_is_chi_square_over_draws_from_the_model() -> None:
@@ -348,82 +265,8 @@ def test_a_stamp_before_the_last_one_changes_nothing() -> None:
     np.testing.assert_array_equal(loop.filter.P, before[1])
 
 
-def test_an_imu_that_stops_leaves_a_level_body_at_constant_velocity() -> None:
-    loop, rng = Loop(SPACE), np.random.default_rng(7)
-    for i in range(100):
-        if i < 60:
-            for k in range(4):
-                loop.filter.update_imu(i / 20 - 0.05 + k / 80, np.zeros(3), np.array([0.0, 0.0, 9.80665]))
-        pose = loop(epoch(SPACE, i / 20, np.array([4.0, 3.0, 1.0]), 0.5, rng=rng))
-        if i == 59:
-            assert loop.filter.uses_imu
-    assert pose is not None and not loop.filter.uses_imu and loop.filter.restarts == 0
-    np.testing.assert_allclose(pose.position, [4.0, 3.0, 1.0], atol=0.15)
-    np.testing.assert_allclose(pose.R_world_body[2], [0.0, 0.0, 1.0], atol=1e-12)
-    assert abs(yaw_of(pose) - 0.5) < 0.2
-
-
-def test_a_gap_of_all_inputs_is_not_filled_with_what_was_measured_before_it() -> None:
-    """The IMU, whose turn was not to last, comes back first."""
-    loop, rng, at, up = Loop(SPACE), np.random.default_rng(7), np.array([4.0, 3.0, 1.0]), [0.0, 0.0, 9.80665]
-    for i in range(60):
-        turn = 0.4 if i == 59 else 0.0
-        for k in range(4):
-            loop.filter.update_imu(i / 20 - 0.05 + k / 80, np.array([0.0, 0.0, turn]), np.array(up))
-        before = loop(epoch(SPACE, i / 20, at, 0.5, rng=rng))
-    loop.filter.update_imu(59 / 20 + 1.5, np.zeros(3), np.array(up))
-    after = loop.filter.pose()
-    assert before is not None and after is not None
-    assert abs(yaw_of(after) - 0.5) < 0.1 and after.yaw_std > 2.0 * before.yaw_std
-    assert loop.filter.restarts == 0
-
-
-def test_an_imu_that_begins_during_a_track_levels_it_by_its_first_sample() -> None:
-    loop, tilt = started(SPACE), Rotation.from_euler("x", 0.3)
-    loop.filter.update_imu(2.0, np.zeros(3), tilt.inv().apply([0.0, 0.0, 9.80665]))
-    pose = loop.filter.pose()
-    assert pose is not None
-    np.testing.assert_allclose(pose.R_world_body[2], tilt.as_matrix()[2], atol=1e-6)
-
-
 def test_how_often_a_track_was_given_up_survives_a_reset() -> None:
     loop = started(PLANE)
     loop.filter.predict(39 / 20 + 1.1 * loop.filter.params.hold)
     loop.filter.reset()
     assert loop.filter.restarts == 1
-
-
-@pytest.mark.parametrize("bad", [np.nan, np.inf])
-def test_an_imu_sample_that_is_no_number_is_ignored(bad: float) -> None:
-    loop = started(SPACE)
-    before = loop.filter.p.copy()
-    loop.filter.update_imu(2.0, np.array([bad, 0.0, 0.0]), np.array([0.0, 0.0, 9.81]))
-    loop.filter.update_imu(2.0, np.zeros(3), np.array([0.0, 0.0, bad]))
-    np.testing.assert_array_equal(loop.filter.p, before)
-    assert not loop.filter.uses_imu
-
-
-def poses(flight: Path, topics: Callable[[str], bool]) -> Iterator[PoseEstimate]:
-    with BagReader(flight) as bag:
-        layout = layout_of(bag)
-        model = load_bias_models(Model.load(default_model("uwb_demo.onnx"), provider="cpu"), layout)[
-            "network"
-        ]
-        stream = UwbStream(UwbEstimator(layout, model))
-        stream.topics = {topic: kind for topic, kind in stream.topics.items() if topics(topic)}
-        yield from (result.pose for result in replay(bag, stream) if result.pose is not None)
-
-
-def test_an_imu_makes_the_flight_of_a_tilting_drone_more_accurate(flight: Path) -> None:
-    with BagReader(flight) as bag:
-        from nn_estimation.uwb.evaluation import _true_poses
-
-        stamps, truth, _ = _true_poses(bag, "ground_truth/odometry")
-    rmse = {}
-    for name, chosen in (("with", lambda t: True), ("without", lambda t: "imu" not in t)):
-        found = [pose for pose in poses(flight, chosen) if pose.stamp > stamps[0] + 3.0]
-        at = np.array([pose.stamp for pose in found])
-        true = np.stack([np.interp(at, stamps, truth[:, i]) for i in range(3)], axis=1)
-        error = np.array([pose.position for pose in found]) - true
-        rmse[name] = np.sqrt(np.mean(np.sum(error**2, axis=1)))
-    assert rmse["with"] < 0.8 * rmse["without"], rmse
